@@ -1,0 +1,230 @@
+"""Configs are plain data over locked defaults; plug-ins are found by file name.
+
+A config file builds on `defaults(kind, ...)`, so that every field exists before the command line
+is read and a typo is an error that names the near miss.
+"""
+
+import difflib
+import importlib
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from skinjax.engine.writer import write_json
+
+KINDS = ('train', 'evaluate', 'compare')
+
+TRAIN = {
+    'epochs': 10,
+    'steps': 0,  # 0: from epochs
+    'accumulate': 1,  # slices in which each batch is worked through, to save memory
+    'ema': 0.0,  # decay of the moving average of the parameters; 0 for none
+    'augment': ('d4',),  # on the device; see data/images.py
+    'log_every': 10,
+    'evaluate_every': 1.0,  # epochs between evaluations of the validation split
+    'checkpoint_every': 1.0,  # epochs between checkpoints
+    'keep': 2,  # newest checkpoints to keep, besides the best
+    'select': 'last',  # checkpoint of the final evaluation: last | best (validation AUC)
+    'tensorboard': False,
+}
+EVALUATE = {
+    'batch_size': 256,
+    'splits': (),  # empty: all but train
+    'tta': False,  # average the probabilities of the eight flips and transposes
+    'threshold': 'youden',  # chosen on the validation split; or balanced, sensitivity=0.9, a number
+    'bootstrap': 1000,
+    'probes': ('linear', 'mlp'),
+    'probe_split': '',  # empty: balanced, test, or the last split
+    'probe_folds': 5,
+    'beside': '',  # folder of real images shown beside the data in the report
+}
+
+
+def find(folder: str, name: str) -> ModuleType:
+    """The module `skinjax/<folder>/<name>.py`; a dotted name is imported as given.
+
+    Raises:
+        ValueError: no such module; its siblings are listed.
+    """
+    target = name if '.' in name else f'skinjax.{folder}.{name}'
+    try:
+        found = importlib.util.find_spec(target)
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        known = siblings(folder)
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f', did you mean {near[0]!r}?' if near else ''
+        raise ValueError(
+            f'no {name!r} among {folder}{hint} There are: {", ".join(known)} '
+            '(or the dotted name of a module of your own)'
+        )
+    return importlib.import_module(target)
+
+
+def siblings(folder: str) -> list[str]:
+    """Names of the plug-ins of a folder: the modules that define `build`."""
+    files = sorted((Path(__file__).parent / folder).glob('*.py'))
+    return [f.stem for f in files if '\ndef build(' in f.read_text(encoding='utf-8')]
+
+
+def plugin(folder: str, name: str, **fields: Any) -> dict[str, Any]:
+    """Defaults of a plug-in, its name, and `fields` in their place.
+
+    Raises:
+        ValueError: unknown plug-in, or a field that it does not have.
+    """
+    values = dict(find(folder, name).DEFAULTS)
+    return {'name': name, **_replace(f'{folder} {name!r}', values, fields)}
+
+
+def _replace(what: str, values: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    if unknown := sorted(set(fields) - set(values)):
+        near = difflib.get_close_matches(unknown[0], values, 1)
+        hint = f', did you mean {near[0]!r}?' if near else ''
+        raise ValueError(f'{what} has no field {unknown[0]!r}{hint}; it has {sorted(values)}')
+    return {**values, **fields}
+
+
+def train(
+    objective: dict[str, Any] | str = 'baseline',
+    data: dict[str, Any] | str = 'synthetic',
+    model: dict[str, Any] | str = 'resnet',
+) -> ConfigDict:
+    """Defaults of kind 'train' with the given plug-ins (a name, or what `plugin` returns)."""
+    from skinjax.data import records
+    from skinjax.engine import optimizers
+
+    def parts(folder, value):
+        return plugin(folder, value) if isinstance(value, str) else value
+
+    config = ConfigDict(
+        {
+            'kind': 'train',
+            'seed': 0,
+            'parallel': 'jit',  # jit | pmap
+            'devices': 0,  # 0: all
+            'distributed': False,  # join the other processes of a pod or cluster first
+            'init_from': '',  # run directory or checkpoint to start from; kind evaluate: to judge
+            'data': {**records.COMMON, **parts('data', data)},
+            'model': {'dropout': 0.5, **parts('models', model)},
+            'objective': parts('objectives', objective),
+            'optimizer': dict(optimizers.DEFAULTS),
+            'train': dict(TRAIN),
+            'evaluate': dict(EVALUATE),
+        }
+    )
+    return config.lock()
+
+
+def resolve(config: ConfigDict) -> ConfigDict:
+    """A frozen-shape copy of `config` after checking what the lock cannot.
+
+    Raises:
+        ValueError: unknown kind or plug-in, or fields that do not belong to the named plug-in
+            (as after `--config.objective.name=...`, which changes the name alone).
+    """
+    if config.kind not in KINDS:
+        raise ValueError(f'unknown kind {config.kind!r}: choose one of {", ".join(KINDS)}')
+    if config.get('parallel', 'jit') not in ('jit', 'pmap'):
+        raise ValueError(f"config.parallel is {config.parallel!r}: choose 'jit' or 'pmap'")
+    for section, folder in (('data', 'data'), ('model', 'models'), ('objective', 'objectives')):
+        if section in config:
+            _belongs(section, config[section], find(folder, config[section].name))
+    return config.copy_and_resolve_references()
+
+
+def _belongs(section: str, values: ConfigDict, module: ModuleType) -> None:
+    if missing := sorted(set(module.DEFAULTS) - set(values)):
+        raise ValueError(
+            f'config.{section}.name is {values.name!r}, but config.{section} lacks its fields '
+            f'{missing}: start from a config made for it'
+        )
+
+
+def to_json(config: ConfigDict) -> dict[str, Any]:
+    """`config` as plain JSON values."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def from_json(values: dict[str, Any]) -> ConfigDict:
+    """The config that `to_json` wrote, with lists as tuples."""
+
+    def plain(value):
+        if isinstance(value, dict):
+            return {name: plain(v) for name, v in value.items()}
+        return tuple(plain(v) for v in value) if isinstance(value, list) else value
+
+    return ConfigDict(plain(values)).lock()
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = '') -> list[str]:
+    """Lines 'field: old -> new' for every field in which two JSON configs differ."""
+    lines = []
+    for name in sorted({*old, *new}):
+        a, b = old.get(name), new.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            lines += differences(a, b, f'{prefix}{name}.')
+        elif a != b:
+            lines.append(f'{prefix}{name}: {a!r} -> {b!r}')
+    return lines
+
+
+def claim(config: ConfigDict, workdir: Path) -> bool:
+    """Make `workdir` the place of this config; True if its run is already done.
+
+    Raises:
+        ValueError: the directory belongs to another config (the difference is shown), or holds
+            files of something else.
+    """
+    path, new = workdir / 'config.json', to_json(config)
+    if path.exists():
+        lines = differences(json.loads(path.read_text(encoding='utf-8')), new)
+        if lines:
+            raise ValueError(
+                f'{workdir} holds a run of another config ({"; ".join(lines)}): '
+                'choose another --workdir, or delete it'
+            )
+        return (workdir / 'DONE').exists()
+    if workdir.exists() and any(workdir.iterdir()):
+        raise ValueError(f'{workdir} is not empty and is no run: choose another --workdir')
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_json(path, new)
+    return False
+
+
+def load_run(run: str | Path) -> ConfigDict:
+    """The config of a run directory.
+
+    Raises:
+        FileNotFoundError: no config.json there.
+    """
+    path = Path(run) / 'config.json'
+    if not path.exists():
+        raise FileNotFoundError(f'{path} does not exist: {run} is not the directory of a run')
+    return from_json(json.loads(path.read_text(encoding='utf-8')))
+
+
+def override(config: ConfigDict, fields: dict[str, Any]) -> ConfigDict:
+    """A locked copy with dotted `fields` replaced.
+
+    Raises:
+        ValueError: unknown field; the near miss is named.
+    """
+    config = config.copy_and_resolve_references()
+    for name, value in fields.items():
+        *parents, leaf = name.split('.')
+        node = config
+        for i, parent in enumerate([*parents, leaf]):
+            if not isinstance(node, ConfigDict) or parent not in node:
+                near = difflib.get_close_matches(parent, list(node), 1)
+                hint = f', did you mean {near[0]!r}?' if near else ''
+                raise ValueError(f'the config has no field {name!r}{hint}')
+            if i < len(parents):
+                node = node[parent]
+        node[leaf] = value
+    return config

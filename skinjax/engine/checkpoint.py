@@ -1,0 +1,113 @@
+"""Checkpoints with orbax: the newest k and the best, restored exactly.
+
+A checkpoint is written to a temporary directory and renamed, so that a run killed in the middle
+of a save finds the one before. The step seeks the data, and every random key is folded from it:
+nothing else is needed to continue bit for bit.
+"""
+
+import contextlib
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from absl import logging
+from orbax.checkpoint import checkpoint_managers
+
+from skinjax.engine.state import TrainState
+
+
+class Checkpointer:
+    """Saves and restores training states under `<workdir>/checkpoints`."""
+
+    def __init__(self, workdir: Path, keep: int):
+        logging.set_verbosity(logging.ERROR)
+        policy = checkpoint_managers.AnyPreservationPolicy(
+            [
+                checkpoint_managers.LatestN(keep),
+                checkpoint_managers.BestN(
+                    get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False
+                ),
+            ]
+        )
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policy, best_fn=_score, cleanup_tmp_directories=True
+        )
+        self._manager = ocp.CheckpointManager((workdir / 'checkpoints').absolute(), options=options)
+
+    def latest(self) -> int | None:
+        """Step of the newest complete checkpoint."""
+        return self._manager.latest_step()
+
+    def best(self) -> int | None:
+        """Step of the checkpoint with the highest score."""
+        return self._manager.best_step()
+
+    def save(self, state: TrainState, score: float | None) -> None:
+        """Save in the background; `score` (higher is better) ranks the checkpoint.
+
+        Raises:
+            OSError: an earlier save failed (full disk, ...).
+        """
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            return
+        value = -math.inf if score is None or math.isnan(score) else float(score)
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(state=ocp.args.StandardSave(state)),
+            metrics={'score': max(value, -1e30)},
+        )
+
+    def restore(self, step: int, abstract: TrainState) -> TrainState:
+        """The state saved at `step`, in the shapes and shardings of `abstract`.
+
+        Raises:
+            ValueError: the checkpoint belongs to another model.
+        """
+        try:
+            restored = self._manager.restore(
+                step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+            )
+        except (ValueError, KeyError) as error:
+            raise ValueError(
+                f'checkpoint {self._manager.directory}/{step} does not fit this model: '
+                f'{str(error).splitlines()[0]}'
+            ) from error
+        return restored['state']
+
+    def wait(self) -> None:
+        """Wait for pending saves and raise what went wrong in them."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Release the manager; pending saves are finished."""
+        self._manager.close()
+
+
+def _score(metrics: dict[str, float]) -> float:
+    return metrics['score']
+
+
+def restore_state(run: Path, abstract: Any, select: str = 'last') -> tuple[int, TrainState]:
+    """(step, state) of the newest or, with `select` = 'best', best checkpoint of a run.
+
+    Raises:
+        FileNotFoundError: the run has no checkpoint.
+        ValueError: the checkpoint belongs to another model.
+    """
+    if not (run / 'checkpoints').is_dir():
+        raise FileNotFoundError(f'{run} has no checkpoints: train it first')
+    with contextlib.closing(Checkpointer(run, keep=10**6)) as reader:
+        step = reader.best() if select == 'best' else reader.latest()
+        if step is None:
+            raise FileNotFoundError(f'{run} has no complete checkpoint: train it first')
+        return step, reader.restore(step, abstract)
+
+
+def with_sharding(abstract: Any, sharding: jax.sharding.Sharding) -> Any:
+    """Shapes that orbax restores onto `sharding`."""
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), abstract
+    )

@@ -1,0 +1,46 @@
+"""A function over every row of a split: padded, masked, in order."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from skinjax.data import pipeline
+from skinjax.data.records import Records
+from skinjax.engine.mesh import Mesh
+
+
+def map_split(
+    fn: Callable[[dict[str, jax.Array]], dict[str, jax.Array]],
+    records: Records,
+    config: Any,
+    mesh: Mesh,
+    batch_size: int,
+) -> dict[str, np.ndarray]:
+    """Apply `fn` to every row and return [n, ...] arrays in the order of the rows.
+
+    Args:
+        fn: batch -> arrays with a leading batch axis; traced once.
+        config: the data section.
+        batch_size: global; the last batch is padded and its padding rows are dropped.
+    """
+    size = -(-batch_size // len(mesh.devices)) * len(mesh.devices)
+    jit_mesh = Mesh('jit', mesh.devices)
+    run = jax.jit(fn, out_shardings=jit_mesh.replicated)
+    count = jax.process_count()
+    rows, outputs = [], []
+    for batch in pipeline.split_batches(
+        records, config, size // count, process_index=jax.process_index(), process_count=count
+    ):
+        out = run(jit_mesh.put_batch(batch))
+        index, valid = batch['index'], batch['valid']
+        if count > 1:
+            index, valid = (
+                multihost_utils.process_allgather(x).reshape(-1) for x in (index, valid)
+            )
+        rows.append(index[valid])
+        outputs.append({name: np.asarray(value)[valid] for name, value in out.items()})
+    order = np.argsort(np.concatenate(rows), kind='stable')
+    return {name: np.concatenate([out[name] for out in outputs])[order] for name in outputs[0]}

@@ -1,0 +1,106 @@
+"""Everything that knows about devices and processes.
+
+'jit': the step sees the global batch, sharded over the mesh axis `data`; the state is replicated.
+'pmap': the step runs per device on its share of the batch, and sums run over the axis `data`.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from flax import jax_utils
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+AXIS = 'data'
+
+
+@dataclasses.dataclass(frozen=True)
+class Mesh:
+    """The devices of a run and how arrays are laid out over them."""
+
+    parallel: str
+    devices: tuple[jax.Device, ...]
+
+    @staticmethod
+    def create(parallel: str, count: int = 0) -> 'Mesh':
+        """The first `count` devices (0: all).
+
+        Raises:
+            ValueError: more devices asked for than there are, or fewer than all on several hosts.
+        """
+        found = jax.devices()
+        if count > len(found) or (count and count != len(found) and jax.process_count() > 1):
+            raise ValueError(f'config.devices = {count}, but there are {len(found)} devices')
+        return Mesh(parallel, tuple(found[: count or len(found)]))
+
+    @property
+    def axis(self) -> str | None:
+        """The name over which the step must sum, where it runs per device."""
+        return AXIS if self.parallel == 'pmap' else None
+
+    def check(self, batch_size: int) -> None:
+        """Raise ValueError unless the global batch divides over the devices."""
+        if batch_size % len(self.devices):
+            raise ValueError(
+                f'a global batch of {batch_size} does not divide over {len(self.devices)} devices: '
+                'change config.data.batch_size or config.devices'
+            )
+
+    def _sharding(self, spec: PartitionSpec) -> NamedSharding:
+        mesh = jax.make_mesh(
+            (len(self.devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=self.devices
+        )
+        return NamedSharding(mesh, spec)
+
+    @property
+    def replicated(self) -> NamedSharding:
+        """Layout of the state: one copy per device."""
+        return self._sharding(PartitionSpec())
+
+    def put_batch(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+        """This process's share of a batch as (a shard of) the global one."""
+        if self.parallel == 'pmap':
+            local = len(self._local())
+            return {k: v.reshape(local, -1, *v.shape[1:]) for k, v in batch.items()}
+        sharding = self._sharding(PartitionSpec(AXIS))
+        return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
+
+    def distribute(self, state: Any) -> Any:
+        """A state (from any devices) in the layout that the compiled step takes and returns."""
+        state = jax.tree.map(np.asarray, state)
+        if self.parallel == 'pmap':
+            return jax_utils.replicate(state, self._local())
+        return jax.device_put(state, self.replicated)
+
+    def collect(self, state: Any) -> Any:
+        """The reverse: one logical state, as checkpoints and evaluation take it."""
+        if self.parallel == 'pmap':
+            return jax.device_put(
+                jax.tree.map(np.asarray, jax_utils.unreplicate(state)), self.replicated
+            )
+        return state
+
+    def _local(self) -> list[jax.Device]:
+        return [d for d in self.devices if d.process_index == jax.process_index()]
+
+    def compile_step(self, step: Callable, key: jax.Array) -> Callable:
+        """(state, batch) -> (state, metrics) for states from `distribute`, which are donated."""
+        if self.parallel == 'jit':
+            return jax.jit(lambda s, b: step(s, b, key), donate_argnums=0)
+        devices = self._local() if jax.process_count() == 1 else None
+        mapped = jax.pmap(
+            lambda s, b: step(s, b, key), axis_name=AXIS, devices=devices, donate_argnums=0
+        )
+
+        def run(state, batch):
+            state, metrics = mapped(state, batch)
+            return state, {name: value[0] for name, value in metrics.items()}
+
+        return run
+
+
+def is_main() -> bool:
+    """Whether this process writes files and prints."""
+    return jax.process_index() == 0

@@ -1,0 +1,68 @@
+"""Command line: `python -m skinjax.main --config=configs/NAME.py [--workdir=DIR] [--config.x=y]`.
+
+Reads one config, starts JAX, and hands over to the module of the config's kind.
+"""
+
+import importlib
+import sys
+from pathlib import Path
+
+from absl import app, flags
+from ml_collections import config_flags
+
+_CONFIG = config_flags.DEFINE_config_file(
+    'config', None, 'Experiment file, such as configs/clgr.py or configs/clgr.py:isic2017.'
+)
+_WORKDIR = flags.DEFINE_string('workdir', '', 'Where results go; default runs/<config name>.')
+_TRACEBACK = flags.DEFINE_bool('traceback', False, 'Show where an error arose, not only its line.')
+
+
+def main(argv: list[str]) -> None:
+    """Resolve the config and run its kind."""
+    del argv
+    from skinjax import config as configs
+    from skinjax.engine import startup
+
+    config = configs.resolve(_CONFIG.value)
+    workdir = Path(_WORKDIR.value or startup.default_workdir(_config_argument(sys.argv)))
+    startup.start(config)
+    importlib.import_module(f'skinjax.{config.kind}').run(config, workdir)
+
+
+def _config_argument(argv: list[str]) -> str:
+    """The text after --config= (or --config)."""
+    for here, following in zip(argv, [*argv[1:], ''], strict=True):
+        name, _, value = here.lstrip('-').partition('=')
+        if name == 'config':
+            return value or following
+    return 'run'
+
+
+def _parse(argv: list[str]) -> list[str]:
+    """Flags, or one line and exit status 2."""
+    try:
+        rest = flags.FLAGS(argv)
+    except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+        _fail(str(error), 2)
+    if _CONFIG.value is None:
+        _fail('no --config given: try --config=configs/clgr.py', 2)
+    return rest
+
+
+def _fail(message: str, status: int) -> None:
+    print('error: ' + ' '.join(str(message).split()), file=sys.stderr)
+    sys.exit(status)
+
+
+def cli() -> None:
+    """Run, turning expected errors into one line and a non-zero exit status."""
+    try:
+        app.run(main, flags_parser=_parse)
+    except (OSError, ValueError, FloatingPointError) as error:
+        if _TRACEBACK.value:
+            raise
+        _fail(f'{error}', 1)
+
+
+if __name__ == '__main__':
+    cli()

@@ -1,0 +1,119 @@
+"""The classifier as objectives see it: forward passes that return new statistics, main loss."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from flax.core import FrozenDict
+from jaxtyping import Array, Float
+
+from skinjax import config as configs
+from skinjax.data.images import normalize
+from skinjax.data.records import DataSet
+from skinjax.engine import optimizers
+from skinjax.engine.objective import (
+    Batch,
+    Loss,
+    Moment,
+    Objective,
+    Optimizer,
+    Phase,
+    Variables,
+)
+from skinjax.models.classifier import BiasHead, Classifier
+from skinjax.objectives import losses
+
+MAIN_GROUPS = ('encoder', 'head')
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A classifier bound to its config."""
+
+    model: Classifier
+    config: Any
+
+    def images(self, images: Array) -> Float[Array, 'b h w 3']:
+        """uint8 images -> normalised float32."""
+        data = self.config.data
+        return normalize(images, data.mean, data.std)
+
+    def encode(self, variables: Variables, images: Array) -> tuple[Float[Array, 'b d'], Variables]:
+        """Training-mode features, and the state with their batch statistics added."""
+        features, new = self.model.apply(
+            variables, self.images(images), True, method='encode', mutable=['batch_stats']
+        )
+        return features, {**_state(variables), **new}
+
+    def classify(
+        self, variables: Variables, features: Float[Array, 'b d'], moment: Moment
+    ) -> Float[Array, 'b o']:
+        """Main logits with dropout."""
+        return self.model.apply(variables, features, moment.keys, method='classify')
+
+    def detect(
+        self, variables: Variables, features: Float[Array, 'b d'], name: str
+    ) -> tuple[Float[Array, 'b c k'], Variables]:
+        """Training-mode logits of bias head `name`, and the state with its statistics added."""
+        logits, new = self.model.apply(
+            variables, features, name, True, method='detect', mutable=['batch_stats']
+        )
+        return logits, {**_state(variables), **new}
+
+    def main_loss(self, variables, features, batch: Batch, moment: Moment) -> Loss:
+        """Cross-entropy of the main head over the valid rows."""
+        logits = self.classify(variables, features, moment)
+        smoothing = self.config.objective.get('label_smoothing', 0.0)
+        values = losses.classification(logits, batch['label'], smoothing)
+        return Loss(values, batch['valid'].astype(values.dtype))
+
+    def main_optimizer(self, steps: int) -> Optimizer:
+        """The optimizer of encoder and head, from `config.optimizer`."""
+        return optimizers.build(self.config.optimizer, MAIN_GROUPS, steps)
+
+    def objective(
+        self,
+        opts: Mapping[str, Optimizer],
+        phases: tuple[Phase, ...],
+        extra: Variables | None = None,
+    ) -> Objective:
+        """An Objective over this network; `extra` are further state collections."""
+
+        def init(key, batch):
+            variables = self.model.init(key, self.images(batch['image']), True)
+            return {**variables, **(extra or {})}
+
+        def predict(variables, images):
+            return self.model.apply(
+                {k: v for k, v in variables.items() if k in ('params', 'batch_stats')},
+                self.images(images),
+                False,
+            )
+
+        return Objective(init, opts, phases, predict)
+
+
+def _state(variables: Variables) -> Variables:
+    return {name: value for name, value in variables.items() if name != 'params'}
+
+
+def build(config: Any, data: DataSet, heads: Mapping[str, BiasHead] | None = None) -> Network:
+    """The network of `config.model` for the classes of `data`, with bias heads `heads`."""
+    encoder = configs.find('models', config.model.name).build(config.model)
+    classes = len(data.classes)
+    model = Classifier(
+        encoder,
+        1 if classes == 2 else classes,
+        FrozenDict(heads or {}),
+        config.model.dropout,
+        config.model.norm_groups,
+    )
+    return Network(model, config)
+
+
+def unknown_bias(name: str, data: DataSet) -> ValueError:
+    """The error for a bias variable that the data set does not have."""
+    return ValueError(
+        f'bias variable {name!r} is not in data set {data.name!r}: it has '
+        f'{", ".join(sorted(data.bias)) or "none"}'
+    )

@@ -1,0 +1,78 @@
+"""Settings that several configs share, so that methods differ in the method alone."""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from skinjax import config as configs
+
+UNLEARNING = ('lntl', 'tabe', 'clgr')
+VARIANTS = ('', 'oracle', 'resample', 'paper', 'cameras', 'isic2017', 'isic2017_instrument')
+
+
+def unlearning(method: str, variant: str = '') -> ConfigDict:
+    """One method of the unlearning study.
+
+        ''                    synthetic lesions; half of the melanomas and no nevus has a ruler
+        oracle                the same lesions with rulers independent of the class
+        resample              batches with equal shares of every non-empty class x ruler cell
+        paper                 the published strengths and head optimizer
+        cameras               synthetic lesions; eight cameras correlated with the class
+        isic2017              real images; the flag `ruler` (give --config.data.root)
+        isic2017_instrument   real images; the original image size as instrument
+
+    Raises:
+        ValueError: unknown variant.
+    """
+    if variant not in VARIANTS:
+        known = ', '.join(name for name in VARIANTS if name)
+        raise ValueError(f'unknown variant {variant!r} of {method}: choose one of {known}')
+    bias = {'cameras': 'camera', 'isic2017_instrument': 'instrument'}.get(variant, 'ruler')
+    fields: dict[str, Any] = {} if method == 'baseline' else {'bias': bias}
+    if method in UNLEARNING:
+        if variant == 'paper':
+            fields |= configs.find('objectives', method).PAPER | {'head_steps': 1}
+        if variant in ('cameras', 'isic2017_instrument'):
+            fields |= {'conditional': True, 'cap': 0.0}
+    config = configs.train(
+        configs.plugin('objectives', method, **fields),
+        data='isic2017' if variant.startswith('isic2017') else 'synthetic',
+        model=configs.plugin('models', 'resnet', variant='narrow'),
+    )
+    config.data.bias = (bias,)
+    _optimizer(config)
+    if variant.startswith('isic2017'):
+        _isic2017(config)
+    else:
+        _synthetic(config, variant)
+    if variant == 'resample':
+        config.data.sampling = 'group'
+    return config
+
+
+def _optimizer(config: ConfigDict) -> None:
+    config.optimizer.update(
+        learning_rate=0.1,
+        momentum=0.9,
+        weight_decay=1e-4,
+        clip=1.0,
+        schedule='cosine',
+        warmup=0.1,
+    )
+    config.train.epochs = 10
+
+
+def _synthetic(config: ConfigDict, variant: str) -> None:
+    config.data.mean, config.data.std = (0.62, 0.47, 0.42), (0.2, 0.2, 0.2)
+    if variant == 'oracle':
+        config.data.skew = (0.5, 0.5)
+    if variant == 'cameras':
+        config.data.artefact, config.data.cameras = 'none', 'skewed'
+        config.train.epochs = 9
+        config.evaluate.probe_split = 'uniform'
+
+
+def _isic2017(config: ConfigDict) -> None:
+    config.data.image_size = 96
+    config.train.epochs = 20
+    config.evaluate.tta = True

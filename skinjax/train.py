@@ -1,0 +1,229 @@
+"""Kind 'train': the only training loop."""
+
+import contextlib
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from skinjax import config as configs
+from skinjax import evaluate
+from skinjax.data import groups, images, pipeline
+from skinjax.data.records import DataSet
+from skinjax.engine import checkpoint, state
+from skinjax.engine.mesh import Mesh, is_main
+from skinjax.engine.objective import Objective
+from skinjax.engine.startup import Interrupts
+from skinjax.engine.step import make_step
+from skinjax.engine.writer import MetricWriter, Progress
+
+
+def run(config: Any, workdir: Path) -> dict[str, Any]:
+    """Train, evaluate and report into `workdir`; continue where an earlier run stopped.
+
+    Returns:
+        The contents of results.json.
+
+    Raises:
+        ValueError: the work directory belongs to another config, or the config does not fit the
+            data.
+        FloatingPointError: a loss became NaN or infinite.
+        SystemExit: after SIGTERM or Ctrl-C, once the state is saved.
+    """
+    if (workdir / 'config.json').exists() and configs.claim(config, workdir):
+        _say(f'{workdir} is done: {workdir}/report.html (delete it to run again)')
+        return evaluate.read_results(workdir)
+    data = load_data(config)
+    mesh = Mesh.create(config.parallel, config.devices)
+    mesh.check(config.data.batch_size)
+    trainer = Trainer(config, data, mesh)
+    configs.claim(config, workdir)
+    _say(trainer.summary())
+    final, step = trainer.fit(workdir)
+    results = evaluate.judge(
+        config, data, trainer.objective, final.variables(), mesh, workdir, step
+    )
+    _say(evaluate.summary(results, data))
+    _say(f'report: {workdir}/report.html')
+    return results
+
+
+def load_data(config: Any) -> DataSet:
+    """The data set of `config.data`, checked, divided into splits without leaks."""
+    source = configs.find('data', config.data.name)
+    return groups.load(source.build, config.data, config.seed)
+
+
+def build_objective(config: Any, data: DataSet) -> tuple[Objective, int]:
+    """The objective of `config` and its number of steps."""
+    per_epoch = len(data.splits['train']) // config.data.batch_size
+    steps = config.train.steps or round(config.train.epochs * per_epoch)
+    return configs.find('objectives', config.objective.name).build(config, data, steps), steps
+
+
+class Trainer:
+    """One run's compiled step, data and checkpoints."""
+
+    def __init__(self, config: Any, data: DataSet, mesh: Mesh):
+        self.config, self.data, self.mesh = config, data, mesh
+        self.per_epoch = len(data.splits['train']) // config.data.batch_size
+        self.objective, self.steps = build_objective(config, data)
+        names = tuple(config.train.augment)
+        step = make_step(
+            self.objective,
+            augment=lambda keys, batch: {
+                **batch,
+                'image': images.augment_batch(keys, batch['image'], names),
+            },
+            accumulate=config.train.accumulate,
+            ema=config.train.ema,
+            axis=mesh.axis,
+        )
+        self._key = jax.random.key(config.seed)
+        self.step = mesh.compile_step(step, jax.random.fold_in(self._key, 1))
+        with contextlib.closing(self.batches(0)) as batches:
+            self._example = next(batches)
+        self.saver: checkpoint.Checkpointer
+
+    def batches(self, start: int):
+        config, count = self.config, jax.process_count()
+        return pipeline.train_batches(
+            self.data.splits['train'],
+            config.data,
+            seed=config.seed,
+            start_step=start,
+            batch_size=config.data.batch_size // count,
+            process_index=jax.process_index(),
+            process_count=count,
+        )
+
+    def summary(self) -> str:
+        """One line on what is about to run."""
+        sizes = jax.tree.map(lambda x: math.prod(x.shape), self.abstract().params)
+        counts = {name: sum(jax.tree.leaves(part)) for name, part in sizes.items()}
+        parts = ', '.join(f'{name} {count:,}' for name, count in counts.items())
+        return (
+            f'{self.config.objective.name}: {self.steps} steps of {self.config.data.batch_size}, '
+            f'{len(self.data.splits["train"])} training rows, parameters: {parts}'
+        )
+
+    def _create(self, key: jax.Array) -> state.TrainState:
+        zeros = {name: np.zeros_like(v) for name, v in self._example.items()}
+        return state.create(self.objective, key, zeros, ema=self.config.train.ema > 0)
+
+    def abstract(self) -> state.TrainState:
+        """Shapes of the training state, without computing one."""
+        return jax.eval_shape(self._create, self._key)
+
+    def fresh(self) -> state.TrainState:
+        """The initial state."""
+        return jax.jit(self._create)(jax.random.fold_in(self._key, 0))
+
+    def fit(self, workdir: Path) -> tuple[state.TrainState, int]:
+        """Train to the end; returns the state to evaluate and its step."""
+        config = self.config
+        self.saver = saver = checkpoint.Checkpointer(workdir, config.train.keep)
+        abstract = checkpoint.with_sharding(self.abstract(), self.mesh.replicated)
+        start = saver.latest()
+        if start is None:
+            start, now = 0, self.mesh.distribute(self.fresh())
+        else:
+            now = self.mesh.distribute(saver.restore(start, abstract))
+            _say(f'continuing from step {start}')
+        with contextlib.closing(saver):
+            with Interrupts() as interrupts:
+                now = Loop(self, workdir, start).run(now, interrupts)
+            saver.wait()
+            return self._choose(now, abstract)
+
+    def _choose(self, now: state.TrainState, abstract: Any) -> tuple[state.TrainState, int]:
+        """The state to evaluate: the last, or the best on the validation split."""
+        best = self.saver.best()
+        if self.config.train.select == 'best' and best is not None:
+            return self.saver.restore(best, abstract), best
+        return self.mesh.collect(now), self.steps
+
+    def validate(self, now: state.TrainState) -> float:
+        """Validation AUC (mean over classes where there are more than two)."""
+        records = self.data.splits['val']
+        variables = self.mesh.collect(now).variables()
+        table = evaluate.predict(self.config, self.objective, variables, records, self.mesh)[0]
+        return evaluate.score(table)
+
+
+class Loop:
+    """Batches, metrics, validation and checkpoints of one run, in order."""
+
+    def __init__(self, trainer: Trainer, workdir: Path, start: int):
+        config = trainer.config.train
+        self.trainer, self.start, self.workdir = trainer, start, workdir
+        self.log_every = config.log_every
+        self.evaluate_every = max(1, round(config.evaluate_every * trainer.per_epoch))
+        self.checkpoint_every = max(1, round(config.checkpoint_every * trainer.per_epoch))
+        self.score = float('nan')
+        self.pending: list[tuple[int, dict[str, jax.Array]]] = []
+
+    def run(self, now: state.TrainState, interrupts: Interrupts) -> state.TrainState:
+        """All remaining steps."""
+        trainer, steps = self.trainer, self.trainer.steps
+        batches = trainer.batches(self.start)
+        enabled = is_main()
+        with (
+            contextlib.closing(batches),
+            MetricWriter(
+                self.workdir, self.start, trainer.config.train.tensorboard, enabled
+            ) as out,
+            Progress(
+                steps,
+                self.start,
+                examples_per_step=trainer.config.data.batch_size,
+                enabled=enabled,
+            ) as progress,
+        ):
+            for done, batch in zip(range(self.start + 1, steps + 1), batches, strict=False):
+                now, metrics = trainer.step(now, trainer.mesh.put_batch(batch))
+                self.pending.append((done, metrics))
+                last = done == steps or interrupts.signal is not None
+                if last or done % self.log_every == 0 or done % self.checkpoint_every == 0:
+                    self._log(done, out, progress)
+                score = None
+                if done == steps or done % self.evaluate_every == 0:
+                    score = trainer.validate(now)
+                    out.write(done, 'val', {'auc': score})
+                    self.score = score
+                if last or done % self.checkpoint_every == 0:
+                    trainer.saver.save(trainer.mesh.collect(now), score)
+                if interrupts.signal is not None and done < steps:
+                    self._stop(done, interrupts.signal)
+        return now
+
+    def _log(self, done: int, out: MetricWriter, progress: Progress) -> None:
+        """Fetch what the last steps measured, check it, and write its mean."""
+        fetched = jax.device_get([metrics for _, metrics in self.pending])
+        for (step, _), metrics in zip(self.pending, fetched, strict=True):
+            bad = [name for name, value in metrics.items() if not np.isfinite(value)]
+            if bad:
+                raise FloatingPointError(
+                    f'{bad[0]} is {metrics[bad[0]]} at step {step}; the last good checkpoint in '
+                    f'{self.workdir} is step {self.trainer.saver.latest()}: lower the learning '
+                    'rate or the strengths, or set config.optimizer.clip'
+                )
+        self.pending.clear()
+        if fetched:
+            means = {k: float(np.mean([m[k] for m in fetched])) for k in fetched[0]}
+            out.write(done, 'train', means)
+            shown = {k: v for k, v in means.items() if not k.startswith('learning_rate')}
+            text = ', '.join(f'{name} {value:.3g}' for name, value in shown.items())
+            progress.update(done, f'{text}, val auc {self.score:.3f}')
+
+    def _stop(self, done: int, number: int) -> None:
+        self.trainer.saver.wait()
+        _say(f'signal {number}: saved at step {done}; the same command continues from there')
+        raise SystemExit(128 + number)
+
+
+def _say(text: str) -> None:
+    if is_main():
+        print(text, flush=True)

@@ -1,0 +1,1 @@
+"""PyTorch programs that skinjax is checked against and timed beside; never imported by skinjax."""
