@@ -121,6 +121,29 @@ def train(
     return config.lock()
 
 
+def compare(runs: dict[str, ConfigDict], **fields: Any) -> ConfigDict:
+    """Defaults of kind 'compare' for the train configs `runs`, with `fields` replaced.
+
+    Raises:
+        ValueError: unknown field.
+    """
+    values = {
+        'kind': 'compare',
+        'runs': {name: run.to_dict() for name, run in runs.items()},
+        'seeds': (0, 1, 2, 3, 4),
+        'folds': 0,  # > 0: every seed is also cross-validated
+        'jobs': 1,  # runs side by side, each on its share of the cores
+        'root': '',  # replaces data.root of every run
+        'reference': '',  # the run that differences are taken to
+        'ceiling': '',  # the run that marks what is possible
+        'columns': {},  # heading -> dotted path in results.json
+        'drawn': (),  # columns in the picture
+        'order': tuple(runs),
+        'note': '',  # shown above the table
+    }
+    return ConfigDict(_replace("kind 'compare'", values, fields)).lock()
+
+
 def resolve(config: ConfigDict) -> ConfigDict:
     """A frozen-shape copy of `config` after checking what the lock cannot.
 

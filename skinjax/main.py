@@ -7,7 +7,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -56,6 +56,7 @@ def _fail(message: str, status: int) -> None:
 
 def cli() -> None:
     """Run, turning expected errors into one line and a non-zero exit status."""
+    logging.set_verbosity(logging.ERROR)
     try:
         app.run(main, flags_parser=_parse)
     except (OSError, ValueError, FloatingPointError) as error:

@@ -6,6 +6,9 @@ never an error or a warning. Means over batches are not supported on purpose: a 
 the AUC belongs to a whole table.
 """
 
+import contextlib
+import re
+
 import numpy as np
 from jaxtyping import Float, Integer, Num
 from scipy.stats import rankdata
@@ -92,32 +95,33 @@ def choose_threshold(labels: Labels, scores: Scores, rule: str = 'youden') -> fl
 
     Rules: 'youden' maximises sensitivity + specificity − 1 (Youden 1950), 'balanced' brings
     sensitivity and specificity closest together, 'sensitivity=0.9' is the highest threshold
-    reaching that sensitivity, 'fixed=0.5' is that number. Of equal candidates the highest
-    wins. The threshold lies midway between the score that it accepts and the next lower one.
+    reaching that sensitivity, and a number such as '0.5' is itself. Of equal candidates the
+    highest wins. The threshold lies midway between the score that it accepts and the next
+    lower one.
 
     Raises:
         ValueError: an unknown rule, or labels of one class only.
     """
-    name, _, text = rule.partition('=')
-    if name == 'fixed':
-        return float(text)
+    with contextlib.suppress(ValueError):
+        return float(rule)
+    found = re.fullmatch(r'youden|balanced|sensitivity=(\d*\.?\d+)', rule)
+    if not found:
+        raise ValueError(
+            f'unknown threshold rule {rule!r}; expected youden, balanced, sensitivity=NUMBER '
+            'or a number'
+        )
     if len(np.unique(np.asarray(labels).astype(bool))) < 2:
         raise ValueError(
             f'threshold rule {rule!r} needs rows of both classes in the validation split, found '
-            f'{len(labels)} rows of one class; use the rule "fixed=0.5"'
+            f'{len(labels)} rows of one class; use a number such as 0.5'
         )
     fpr, tpr, thresholds = (values[1:] for values in roc(labels, scores))
     if rule == 'youden':
         best = int(np.argmax(tpr - fpr))
     elif rule == 'balanced':
         best = int(np.argmin(np.abs(tpr - (1 - fpr))))
-    elif name == 'sensitivity' and text:
-        best = int(np.argmax(tpr >= min(float(text), 1.0)))
     else:
-        raise ValueError(
-            f'unknown threshold rule {rule!r}; expected youden, balanced, sensitivity=NUMBER '
-            'or fixed=NUMBER'
-        )
+        best = int(np.argmax(tpr >= min(float(found[1]), 1.0)))
     below = thresholds[min(best + 1, len(thresholds) - 1)]
     return float((thresholds[best] + below) / 2)
 

@@ -224,7 +224,7 @@ def _check(table: Predictions, classes: Sequence[str], bias: Mapping[str, Sequen
     if bad.size:
         raise ValueError(
             f'{bad.size} of {len(table)} rows have scores that are not finite, the first is '
-            f'{table.ids[bad[0]]!r}: the model has diverged; lower the learning rate'
+            f'{str(table.ids[bad[0]])!r}: the model has diverged; lower the learning rate'
         )
     columns = table.scores.shape[1]
     if columns != (1 if len(classes) == 2 and table.binary else len(classes)):
@@ -235,7 +235,7 @@ def _check(table: Predictions, classes: Sequence[str], bias: Mapping[str, Sequen
         off = np.flatnonzero((values < least) | (values >= len(names)))
         if off.size:
             raise ValueError(
-                f'row {table.ids[off[0]]!r}: {name} is {values[off[0]]}, expected {least} to '
+                f'row {str(table.ids[off[0]])!r}: {name} is {values[off[0]]}, expected {least} to '
                 f'{len(names) - 1} ({", ".join(names)})'
             )
 

@@ -76,3 +76,50 @@ def _isic2017(config: ConfigDict) -> None:
     config.data.image_size = 96
     config.train.epochs = 20
     config.evaluate.tta = True
+
+
+def compare_unlearning(variant: str = '') -> ConfigDict:
+    """Kind 'compare' over the methods of the unlearning study; variants as in `unlearning`.
+
+    The further variant `full` has rulers on 5 % of the nevi and 90 % of the melanomas: no cell of
+    class x ruler is empty, and plain resampling can solve the problem.
+    """
+    inner = '' if variant == 'full' else variant
+    runs = {name: unlearning(name, inner) for name in ('baseline', *UNLEARNING)}
+    real = variant.startswith('isic2017')
+    if variant != 'paper':
+        runs['group_dro'] = unlearning('group_dro', inner)
+        runs['resample'] = unlearning('baseline', inner)
+        runs['resample'].data.sampling = 'group'
+    if not real:
+        runs['oracle'] = unlearning('baseline', inner)
+        if variant == 'cameras':
+            runs['oracle'].data.cameras = 'uniform'
+        else:
+            runs['oracle'].data.skew = (0.5, 0.5)
+    if variant == 'full':
+        for name, run in runs.items():
+            if name != 'oracle':
+                run.data.skew = (0.05, 0.9)
+    splits = ('plain', 'marked', 'balanced', 'reversed')
+    if variant == 'cameras':
+        splits = ('aligned', 'uniform', 'reversed', 'unseen')
+    if real:
+        splits = ('test',)
+    bias = runs['baseline'].data.bias[0]
+    columns = {name: f'splits.{name}.auc.value' for name in splits}
+    if real:
+        columns['worst group AUC'] = f'splits.test.groups.{bias}.worst_auc.auc.value'
+        columns['odds gap'] = f'splits.test.groups.{bias}.equalised_odds_gap'
+    columns['linear probe'] = f'probes.{bias}.linear.auc'
+    columns['mlp probe'] = f'probes.{bias}.mlp.auc'
+    if not real and variant != 'cameras':
+        columns['shift, pp'] = 'insertion.ruler.mean_abs'
+    return configs.compare(
+        runs,
+        reference='baseline',
+        ceiling='' if real else 'oracle',
+        columns=columns,
+        drawn=splits,
+        order=('oracle', 'baseline', 'resample', 'group_dro', *UNLEARNING),
+    )

@@ -19,6 +19,8 @@ from skinjax.engine.startup import Interrupts
 from skinjax.engine.step import make_step
 from skinjax.engine.writer import MetricWriter, Progress
 
+SHORTCUT = 0.3  # Cramér's V of a bias variable with the class, from which on a note is given
+
 
 def run(config: Any, workdir: Path) -> dict[str, Any]:
     """Train, evaluate and report into `workdir`; continue where an earlier run stopped.
@@ -88,26 +90,32 @@ class Trainer:
         self.saver: checkpoint.Checkpointer
 
     def batches(self, start: int):
-        config, count = self.config, jax.process_count()
         return pipeline.train_batches(
             self.data.splits['train'],
-            config.data,
-            seed=config.seed,
+            self.config.data,
+            seed=self.config.seed,
             start_step=start,
-            batch_size=config.data.batch_size // count,
             process_index=jax.process_index(),
-            process_count=count,
+            process_count=jax.process_count(),
         )
 
     def summary(self) -> str:
-        """One line on what is about to run."""
+        """What is about to run."""
         sizes = jax.tree.map(lambda x: math.prod(x.shape), self.abstract().params)
         counts = {name: sum(jax.tree.leaves(part)) for name, part in sizes.items()}
         parts = ', '.join(f'{name} {count:,}' for name, count in counts.items())
-        return (
+        lines = [
             f'{self.config.objective.name}: {self.steps} steps of {self.config.data.batch_size}, '
             f'{len(self.data.splits["train"])} training rows, parameters: {parts}'
-        )
+        ]
+        for name, strength in self.data.info.get('association', {}).items():
+            if name in self.config.data.bias and strength >= SHORTCUT:
+                lines.append(
+                    f"note: {name!r} and the class go together in training (Cramér's V "
+                    f'{strength:.2f}): a model can use it as a shortcut, and unlearning it works '
+                    'against the task where it is informative'
+                )
+        return '\n'.join(lines)
 
     def _create(self, key: jax.Array) -> state.TrainState:
         zeros = {name: np.zeros_like(v) for name, v in self._example.items()}
@@ -162,7 +170,7 @@ class Loop:
         self.log_every = config.log_every
         self.evaluate_every = max(1, round(config.evaluate_every * trainer.per_epoch))
         self.checkpoint_every = max(1, round(config.checkpoint_every * trainer.per_epoch))
-        self.score = float('nan')
+        self.shown = ''
         self.pending: list[tuple[int, dict[str, jax.Array]]] = []
 
     def run(self, now: state.TrainState, interrupts: Interrupts) -> state.TrainState:
@@ -192,7 +200,7 @@ class Loop:
                 if done == steps or done % self.evaluate_every == 0:
                     score = trainer.validate(now)
                     out.write(done, 'val', {'auc': score})
-                    self.score = score
+                    self.shown = f', val auc {score:.3f}'
                 if last or done % self.checkpoint_every == 0:
                     trainer.saver.save(trainer.mesh.collect(now), score)
                 if interrupts.signal is not None and done < steps:
@@ -216,7 +224,7 @@ class Loop:
             out.write(done, 'train', means)
             shown = {k: v for k, v in means.items() if not k.startswith('learning_rate')}
             text = ', '.join(f'{name} {value:.3g}' for name, value in shown.items())
-            progress.update(done, f'{text}, val auc {self.score:.3f}')
+            progress.update(done, text + self.shown)
 
     def _stop(self, done: int, number: int) -> None:
         self.trainer.saver.wait()

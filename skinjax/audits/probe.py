@@ -126,8 +126,8 @@ def _cross_fit(
     scores = np.zeros((len(target), int(target.max()) + 1))
     for fit, held in _splits(target, groups, folds, seed):
         present = np.unique(target[fit])
-        if len(present) == 1:
-            # Large groups can leave one value to fit on: such a fold knows nothing.
+        if len(present) < 2 or not held.size:
+            # Very unequal groups can leave one value to fit on: such a fold knows nothing.
             scores[held] = 1 / scores.shape[1]
             continue
         scaler = StandardScaler().fit(features[fit].astype(np.float64))
@@ -163,7 +163,8 @@ def _mlp(x: Features, target: Values, groups: Groups, seed: int) -> Any:
     if fewest > 1:
         first = next(iter(_splits(target, groups, min(5, fewest), seed)))
         # A value that would be held out whole could not be learned: then nothing is held out.
-        fit, held = first if len(np.unique(target[first[0]])) == len(classes) else (fit, held)
+        if first[1].size and len(np.unique(target[first[0]])) == len(classes):
+            fit, held = first
     model: Any = MLPClassifier(
         (64,),
         alpha=1.0,

@@ -1,4 +1,4 @@
-"""What is in dermoscopic pictures but not on the skin: hair, rulers, ink, frames, bubbles, stickers.
+"""What lies between camera and skin: hair, rulers, ink, frames, bubbles and stickers.
 
 Each drawing varies in contrast and geometry: a constant one would shift a classifier's logit by a
 constant, which no AUC can see. Each returns how opaque it is at each pixel and its colour there;
@@ -140,8 +140,8 @@ def _ruler(rng, scene):
     """A floating scale bar, or a ruler along one edge, sometimes on a white strip."""
     size = len(scene.image)
     ink, strip = Layer(size), Layer(size)
-    floating, contrast = rng.random() < 0.55, rng.uniform(0.45, 0.98)
-    tilt = rng.normal(0, 0.12 if rng.random() < 0.7 else 0.5)
+    floating, contrast = rng.random() < 0.55, rng.uniform(0.55, 0.98)
+    tilt = rng.normal(0, 0.12 if rng.random() < 0.7 else 0.35)
     spin = _rotation(rng.integers(4) * math.pi / 2 + tilt)
     if floating:
         offset, half = rng.uniform(0.30, 0.45), rng.uniform(0.18, 0.36)
@@ -156,7 +156,7 @@ def _ruler(rng, scene):
     if on_strip:
         top = offset - 0.9 * tick
         strip.polygon(0.5 + np.array([[-1, top], [1, top], [1, 1], [-1, 1]]) @ spin)
-    width = rng.uniform(3, 5)
+    width = rng.uniform(3.5, 5)
     for i, x in enumerate(ticks):
         top = offset - tick * (1.9 if i % 5 == 0 else 1.0)
         ink.line(0.5 + np.array([[x, offset + below], [x, top]]) @ spin, width)

@@ -10,7 +10,10 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-STREAMS = {name: i for i, name in enumerate(('table', 'latents', 'skin', 'detail', 'camera'))}
+STREAMS = {
+    name: i
+    for i, name in enumerate(('order', 'table', 'latents', 'tone', 'skin', 'detail', 'camera'))
+}
 _SUB = 4  # fixed-point bits of OpenCV coordinates
 
 
@@ -60,17 +63,15 @@ def blend(
 
 
 class Layer:
-    """One-channel drawing on a canvas of `OVERSAMPLE` times the resolution.
+    """One-channel drawing, finer than the picture: at least 256 pixels wide and twice its size.
 
-    Widths are given in 256ths of the picture's side (a quarter of a pixel at 64 pixels) and
-    points as fractions of the side, from 0 to 1.
+    Widths are given in 256ths of the picture's side (a quarter of a pixel at 64 pixels), rounded,
+    and points as fractions of the side, from 0 to 1.
     """
-
-    OVERSAMPLE = 4
 
     def __init__(self, size: int):
         self.size = size
-        self._side = size * self.OVERSAMPLE
+        self._side = size * max(2, -(-256 // size))
         self._canvas = np.zeros((self._side, self._side), np.uint8)
 
     def _fixed(self, points: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from skinjax.data import artefacts, cameras, synthetic
+from skinjax.data import artefacts, cameras, rendering
 
 _PAIRED = ('ruler', 'marking', 'hair')
 
@@ -51,7 +51,7 @@ def synthetic_sheet(size: int = 96, columns: int = 12, seed: int = 0) -> UInt8[n
         for first in (0, columns):
             rows.append(
                 [
-                    synthetic.render(
+                    rendering.render(
                         seed, i, label, size, kinds[i % 6 : i % 6 + 1] * (i % 3 == 0), i % 8
                     ).image
                     for i in range(first, first + columns)
@@ -59,9 +59,9 @@ def synthetic_sheet(size: int = 96, columns: int = 12, seed: int = 0) -> UInt8[n
             )
     for name in _PAIRED:
         pairs = [(i, shown) for i in range(100, 100 + columns // 2) for shown in ((), (name,))]
-        rows.append([synthetic.render(seed, i, i % 2, size, s, i % 8).image for i, s in pairs])
+        rows.append([rendering.render(seed, i, i % 2, size, s, i % 8).image for i, s in pairs])
     lenses = range(min(columns, cameras.SEEN + cameras.UNSEEN))
-    rows.append([synthetic.render(seed, 203, 1, size, (), camera).image for camera in lenses])
+    rows.append([rendering.render(seed, 203, 1, size, (), camera).image for camera in lenses])
     single = [(i, (name,)) for i in range(300, 300 + columns // len(kinds)) for name in kinds]
-    rows.append([synthetic.render(seed, i, i % 2, size, s).image for i, s in single])
+    rows.append([rendering.render(seed, i, i % 2, size, s).image for i, s in single])
     return sheet(rows)

@@ -14,7 +14,6 @@ from skinjax.data.records import UNKNOWN, DataSet, Records, choices, concatenate
 
 SAMPLINGS = ('uniform', 'group')
 ON_ERROR = ('raise', 'skip')
-ASSOCIATION_LIMIT = 0.3  # of Cramér's V; from here on a shortcut is worth a warning
 
 
 def load(build: Callable[[Any, int], DataSet], config: Any, seed: int, *, training=True) -> DataSet:
@@ -54,20 +53,13 @@ def load(build: Callable[[Any, int], DataSet], config: Any, seed: int, *, traini
     check_no_leak(dataset.splits)
     if 'train' in dataset.splits:
         info['association'] = associations(dataset.splits['train'])
-        for name, strength in info['association'].items():
-            if strength >= ASSOCIATION_LIMIT:
-                logging.warning(
-                    "%s and the label go together in training (Cramér's V %.2f): unlearning %s "
-                    'works against the task',
-                    name,
-                    strength,
-                    name,
-                )
     return dataclasses.replace(dataset, info=info)
 
 
 def fits_in_memory(splits: Mapping[str, Records], size: int) -> bool:
     """Whether all images would fill at most half of the machine's memory; logs it if not."""
+    if not hasattr(os, 'sysconf'):
+        return True  # Windows
     need = sum(len(records) for records in splits.values()) * size * size * 3
     have = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
     if 2 * need > have:
@@ -211,12 +203,14 @@ def stratified_folds(
     if len(names) < folds:
         raise ValueError(f'{folds} folds need as many groups of rows, found {len(names)}')
     # Where every row is its own group the plain splitter gives the same kind of folds, far faster.
-    splitter = StratifiedKFold if len(names) == len(groups) else StratifiedGroupKFold
-    splitter = splitter(folds, shuffle=True, random_state=seed % 2**32)
+    alone = len(names) == len(groups)
+    splitter = (StratifiedKFold if alone else StratifiedGroupKFold)(
+        folds, shuffle=True, random_state=seed % 2**32
+    )
     result = np.zeros(len(labels), np.int32)
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', 'The least populated class')
-        for fold, (_, rows) in enumerate(splitter.split(codes, labels, codes)):
+        for fold, (_, rows) in enumerate(splitter.split(codes, labels, None if alone else codes)):
             result[rows] = fold
     return result
 

@@ -226,7 +226,9 @@ def augment(names: Sequence[str]) -> Callable[[Example, np.random.Generator], Ex
     return change
 
 
-def d4(images: Num[Array, 'b h w c'], i: int | Int[Array, ' b']) -> Num[Array, 'b h w c']:
+def d4(
+    images: Num[Array, 'b h w c'], i: int | Int[Array, ' b'] | Int[Array, '']
+) -> Num[Array, 'b h w c']:
     """Symmetry `i` = 0 ... 7 of the square: transposed if i >= 4, then flipped.
 
     i mod 4: 0 nothing, 1 upside down, 2 left to right, 3 both. [[1, 2], [3, 4]] becomes, row by
@@ -234,7 +236,7 @@ def d4(images: Num[Array, 'b h w c'], i: int | Int[Array, ' b']) -> Num[Array, '
 
     Args:
         images: square ones, unless `i` is a number below 4.
-        i: one number for the batch, or one for each image (then made of selects, no gathers).
+        i: one number for the batch, or one for each image; an array is made of selects, no gathers.
 
     Raises:
         ValueError: for images that would have to be square.
@@ -246,7 +248,7 @@ def d4(images: Num[Array, 'b h w c'], i: int | Int[Array, ' b']) -> Num[Array, '
     if one:
         images = images.swapaxes(1, 2) if i & 4 else images
         return images[:, :: -1 if i & 1 else 1, :: -1 if i & 2 else 1]
-    bits = jnp.asarray(i)[:, None, None, None]
+    bits = jnp.reshape(i, (-1, 1, 1, 1))
     images = jnp.where((bits & 4) > 0, images.swapaxes(1, 2), images)
     images = jnp.where((bits & 1) > 0, images[:, ::-1], images)
     return jnp.where((bits & 2) > 0, images[:, :, ::-1], images)

@@ -95,7 +95,7 @@ def _skin_texture(rng, size):
     """Densities of the bare skin: of melanin (mottling, furrows) and of haemoglobin (flush)."""
     x, y = grid(size)
     coarse, middle, fine = noise(rng, 5, size), noise(rng, 14, size), noise(rng, 40, size)
-    flush = 0.05 * np.abs(noise(rng, 4, size))
+    flush = 0.05 * np.abs(noise(rng, 4, size)) - 0.03
     turn, pitch = rng.uniform(0, math.pi), rng.uniform(50, 90)
     phase = pitch * math.cos(turn) * x + pitch * math.sin(turn) * y + 1.5 * noise(rng, 6, size)
     return 0.05 * coarse + 0.035 * middle + 0.03 * fine + 0.012 * np.cos(phase), flush
@@ -108,7 +108,7 @@ def _outline(u, rng, size):
     """
     x, y = grid(size)
     cx, cy = rng.normal(0, 0.045), rng.normal(0, 0.045)
-    radius = 0.125 * 2.9 ** u["size"] * math.exp(rng.normal(0, 0.15))
+    radius = 0.125 * 2.9 ** u['size'] * math.exp(rng.normal(0, 0.15))
     radius = min(max(radius, 0.07), 0.5)
     axis = rng.uniform(0, 2 * math.pi)
     x, y = x - cx, y - cy
@@ -118,7 +118,7 @@ def _outline(u, rng, size):
     profile += 0.15 * u['asymmetry'] * np.cos(t - axis - rng.uniform(-0.6, 0.6))
     profile += 0.168 * u['asymmetry'] * np.cos(3 * t + rng.uniform(0, 6.3))
     for k in (4, 5, 6, 8, 10, 13):
-        height = (0.015 + 0.16 * u['border']) * rng.normal(0, 0.45) * 4 / k
+        height = (0.012 + 0.18 * u['border']) * rng.normal(0, 0.45) * 4 / k
         profile += height * np.cos(k * t + rng.uniform(0, 6.3))
     profile = radius * np.clip(profile, 0.3, 2.0)
     edge = profile[((angle + math.pi) * (256 / (2 * math.pi)) + 0.5).astype(np.int32)]
@@ -134,7 +134,7 @@ def _pigment(u, rng, shape):
     """Melanin, red patches, and the mottle that the veil's border shares."""
     size = shape.size
     base = max(0.45 + 0.95 * u['darkness'] + rng.normal(0, 0.15), 0.1)
-    slope = 0.33 * u['asymmetry'] * base / shape.radius
+    slope = 0.42 * u['asymmetry'] * base / shape.radius
     coarse, mottle = noise(rng, 4, size), noise(rng, 8, size)
     melanin = base * (0.75 + 0.45 * np.sqrt(shape.inner))
     melanin += slope * (math.cos(shape.axis) * shape.x + math.sin(shape.axis) * shape.y)

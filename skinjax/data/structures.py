@@ -1,4 +1,4 @@
-"""Dermoscopic structures of the synthetic lesions: network, globules, veil and those of rarer kinds.
+"""Dermoscopic structures of the synthetic lesions: network, globules, veil and rarer ones.
 
 Each takes how much of it there is (0 to 1), random numbers and the lesion's shape, and returns
 optical densities or the changed image.
@@ -45,7 +45,9 @@ class Shape:
     def around(self, angle: float, radius: float) -> np.ndarray:
         """The point at an angle and a fraction of the radius, from 0 to 1 over the picture."""
         r = radius * self.radius
-        return np.array([self.centre[0] + r * math.cos(angle), self.centre[1] + r * math.sin(angle)])
+        return np.array(
+            [self.centre[0] + r * math.cos(angle), self.centre[1] + r * math.sin(angle)]
+        )
 
 
 def network(atypia: float, rng: np.random.Generator, shape: Shape) -> Float[np.ndarray, 's s']:
@@ -62,7 +64,7 @@ def network(atypia: float, rng: np.random.Generator, shape: Shape) -> Float[np.n
     lines = np.clip(0.5 - waves / 3, 0, 1) - 0.35
     patches = np.clip(1 + 1.3 * atypia * noise(rng, 5, shape.size), 0, 3)
     rim = np.clip(1.5 - 1.2 * shape.inner, 0, 1)
-    return (0.22 + 0.38 * atypia) * rng.uniform(0.7, 1.1) * lines * patches * rim
+    return (0.18 + 0.48 * atypia) * rng.uniform(0.7, 1.1) * lines * patches * rim
 
 
 def globules(amount: float, rng: np.random.Generator, shape: Shape) -> Float[np.ndarray, 's s']:

@@ -32,7 +32,7 @@ def map_split(
     count = jax.process_count()
     rows, outputs = [], []
     for batch in pipeline.split_batches(
-        records, config, size // count, process_index=jax.process_index(), process_count=count
+        records, config, size, process_index=jax.process_index(), process_count=count
     ):
         out = run(jit_mesh.put_batch(batch))
         index, valid = batch['index'], batch['valid']

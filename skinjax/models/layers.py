@@ -4,11 +4,14 @@ ReLU, addition and pooling are modules rather than function calls, so that expla
 replace them by name without touching an encoder.
 """
 
+import itertools
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 Dtype = Any
@@ -19,7 +22,18 @@ class ReLU(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, '...']) -> Float[Array, '...']:
-        return nn.relu(x)
+        return _relu(x)
+
+
+@jax.custom_vjp
+def _relu(x):
+    """Rectifier whose backward pass needs its output alone, which the next layer keeps anyway."""
+    return jnp.where(x > 0, x, jnp.zeros((), x.dtype))
+
+
+_relu.defvjp(
+    lambda x: (y := _relu(x), y), lambda y, g: (jnp.where(y > 0, g, jnp.zeros((), g.dtype)),)
+)
 
 
 class Add(nn.Module):
@@ -31,7 +45,11 @@ class Add(nn.Module):
 
 
 class MaxPool(nn.Module):
-    """Spatial maximum over `window` x `window`, padded by -inf as in PyTorch."""
+    """Spatial maximum over `window` x `window`, padded by -inf; of equal maxima the first counts.
+
+    On CPUs the winning tap is kept for the backward pass, several times faster there than the
+    select-and-scatter that `nn.max_pool` differentiates to.
+    """
 
     window: int
     stride: int
@@ -39,8 +57,49 @@ class MaxPool(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, 'b h w c']) -> Float[Array, 'b i j c']:
+        if jax.default_backend() == 'cpu':
+            return _max_pool(x, self.window, self.stride, self.padding)
         pad = ((self.padding, self.padding),) * 2
         return nn.max_pool(x, (self.window,) * 2, (self.stride,) * 2, pad)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _max_pool(x, window, stride, padding):
+    return _max_pool_forward(x, window, stride, padding)[0]
+
+
+def _max_pool_forward(x, window, stride, padding):
+    b, h, w, c = x.shape
+    rows, cols = ((side + 2 * padding - window) // stride for side in (h, w))
+    side = (padding, padding)
+    padded = jnp.pad(x, ((0, 0), side, side, (0, 0)), constant_values=-jnp.inf)
+    best = winner = None
+    for tap, (i, j) in enumerate(itertools.product(range(window), repeat=2)):
+        last = (b, i + rows * stride + 1, j + cols * stride + 1, c)
+        part = lax.slice(padded, (0, i, j, 0), last, (1, stride, stride, 1))
+        if best is None:
+            best, winner = part, jnp.zeros(part.shape, jnp.int8)
+        else:
+            winner = jnp.where(part > best, jnp.int8(tap), winner)
+            best = jnp.maximum(best, part)
+    return best, (winner, x.shape)
+
+
+def _max_pool_backward(window, stride, padding, residual, gradient):
+    winner, (_, h, w, _) = residual
+    zero = jnp.zeros((), gradient.dtype)
+    rows, cols = ((n - 1) * stride for n in gradient.shape[1:3])
+
+    def place(tap):
+        i, j = divmod(tap, window)
+        mine = jnp.where(winner == tap, gradient, zero)
+        at = lambda k, size, reach: (k - padding, size - 1 - reach - k + padding, stride - 1)  # noqa: E731
+        return lax.pad(mine, zero, ((0, 0, 0), at(i, h, rows), at(j, w, cols), (0, 0, 0)))
+
+    return (sum((place(tap) for tap in range(1, window**2)), start=place(0)),)
+
+
+_max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
 class GlobalMeanPool(nn.Module):
@@ -110,29 +169,67 @@ class BatchNorm(nn.Module):
         scale = self.param('scale', self.scale_init, (c,)) if self.affine else jnp.ones((c,))
         bias = self.param('bias', nn.initializers.zeros, (c,)) if self.affine else jnp.zeros((c,))
         if not train:
-            factor = scale * jax.lax.rsqrt(var.value + self.epsilon)
+            factor = scale * lax.rsqrt(var.value + self.epsilon)
             return self._affine(x, factor, bias - mean.value * factor)
         if x.shape[0] % self.groups:
             raise ValueError(
                 f'norm_groups = {self.groups} does not divide the batch of {x.shape[0]}: '
                 'choose a divisor of the global batch size'
             )
-        y = x.reshape(self.groups, -1, c).astype(jnp.float32)
-        m = y.mean(1)
-        v = jnp.square(y - m[:, None]).mean(1)
+        grouped = x.reshape(self.groups, -1, c)
+        y, m, v = _standardize(grouped.astype(jnp.float32), scale, bias, self.epsilon)
         if not self.is_initializing():
-            n = y.shape[1]
+            n = grouped.shape[1]
             unbiased = v * (n / max(n - 1, 1))
             for running, now in ((mean, m), (var, unbiased)):
                 running.value = self.momentum * running.value + (1 - self.momentum) * now.mean(0)
-        factor = scale * jax.lax.rsqrt(v + self.epsilon)
-        grouped = x.reshape(self.groups, -1, c)
-        out = self._affine(grouped, factor[:, None], (bias - m * factor)[:, None])
-        return out.reshape(x.shape)
+        return y.reshape(x.shape).astype(self.dtype or x.dtype)
 
     def _affine(self, x, factor, offset):
         dtype = self.dtype or x.dtype
         return x.astype(dtype) * factor.astype(dtype) + offset.astype(dtype)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _standardize(x, scale, bias, epsilon):
+    """(scale (x - mean) / sqrt(var + epsilon) + bias, mean, var) of each group of x [g, n, c].
+
+    The backward pass is written out: two sums and one affine map of (gradient, x). No gradient
+    flows through the returned statistics, which only feed the running averages.
+    """
+    return _standardize_forward(x, scale, bias, epsilon)[0]
+
+
+def _standardize_forward(x, scale, bias, epsilon):
+    mean = x.mean(1)
+    var = jnp.square(x - mean[:, None]).mean(1)
+    rate = lax.rsqrt(var + epsilon)
+    factor = rate * scale
+    y = x * factor[:, None] + (bias - mean * factor)[:, None]
+    return (y, mean, var), (x, mean, rate, scale)
+
+
+def _standardize_backward(epsilon, residual, gradients):
+    del epsilon
+    x, mean, rate, scale = residual
+    g, n = gradients[0], x.shape[1]
+    total = _channel_sum(g)
+    along = (_channel_sum(g * x) - mean * total) * rate
+    factor = rate * scale
+    slope = -factor * rate * along / n
+    offset = -factor * total / n - slope * mean
+    dx = g * factor[:, None] + x * slope[:, None] + offset[:, None]
+    return dx, along.sum(0), total.sum(0)
+
+
+def _channel_sum(x):
+    """Sum over n of [g, n, c]; on CPUs as a product, since XLA joins plain sums to a slow loop."""
+    if jax.default_backend() != 'cpu':
+        return x.sum(1)
+    return jnp.einsum('gn,gnc->gc', jnp.ones(x.shape[:2], x.dtype), x, precision='highest')
+
+
+_standardize.defvjp(_standardize_forward, _standardize_backward)
 
 
 def dropout(

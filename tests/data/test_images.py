@@ -143,6 +143,8 @@ def test_d4_table(dtype):
     each = jax.jit(images.d4)(jnp.repeat(image, 8, 0), jnp.arange(8))
     assert each.dtype == dtype
     assert each.reshape(8, 4).tolist() == expected
+    mapped = jax.lax.map(lambda i: images.d4(image, i), jnp.arange(8))
+    assert mapped.reshape(8, 4).tolist() == expected
 
 
 def test_d4_of_larger_images():
@@ -176,13 +178,15 @@ def test_device_changes_depend_on_the_key_alone():
     # A mask moves with its image whatever else happens to the image.
     moved = change(keys, batch[..., :1], ('d4',))
     np.testing.assert_array_equal(moved, change(keys, batch, ('d4',))[..., :1])
-    with pytest.raises(ValueError, match=r"augmentation 'd5' is unknown.*mean 'd4'"):
-        images.augment_batch(keys, batch, ('d5',))
+    with pytest.raises(ValueError, match=r"augmentation 'flips' is unknown.*mean 'flip'"):
+        images.augment_batch(keys, batch, ('flips',))
 
 
 def test_device_flip_keeps_oblong_images_whole():
     batch = jnp.asarray(RNG.integers(0, 256, (64, 3, 4, 1), np.uint8))
-    found = np.asarray(images.augment_batch(jax.random.split(jax.random.key(2), 64), batch, ('flip',)))
+    found = np.asarray(
+        images.augment_batch(jax.random.split(jax.random.key(2), 64), batch, ('flip',))
+    )
     seen = set()
     for one, flipped in zip(np.asarray(batch), found, strict=True):
         seen.add(next(i for i in range(4) if np.array_equal(reference_d4(one, i), flipped)))
@@ -194,7 +198,9 @@ def test_device_colour_within_its_bounds():
     keys = jax.random.split(jax.random.key(3), 200)
     found = np.asarray(images.augment_batch(keys, flat, ('colour',))).astype(int)
     shift = found[:, 0, 0, 0] - 100
-    np.testing.assert_array_equal(found - 100, np.broadcast_to(shift[:, None, None, None], found.shape))
+    np.testing.assert_array_equal(
+        found - 100, np.broadcast_to(shift[:, None, None, None], found.shape)
+    )
     assert shift.min() < -20 and shift.max() > 20  # contrast leaves a flat image alone
     assert np.abs(shift).max() <= 255 * images.BRIGHTNESS + 0.5
     steps = jnp.tile(jnp.array([0.25, 0.75]).reshape(1, 1, 2, 1), (200, 2, 1, 3))
@@ -238,9 +244,7 @@ def test_host_geometry_moves_masks_with_images(name):
 def test_host_d4_draws_all_eight():
     change = images.augment(('d4',))
     source = {'image': np.arange(4, dtype=np.uint8).reshape(2, 2, 1)}
-    seen = {
-        change(source, np.random.default_rng(seed))['image'].tobytes() for seed in range(100)
-    }
+    seen = {change(source, np.random.default_rng(seed))['image'].tobytes() for seed in range(100)}
     assert len(seen) == 8
 
 

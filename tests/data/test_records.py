@@ -1,3 +1,5 @@
+import dataclasses
+
 import ml_collections
 import numpy as np
 import pytest
@@ -73,7 +75,7 @@ def test_bad_tables(tmp_path, text, encoding, message):
 def test_a_missing_table_and_a_missing_column(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'none\.csv: no such table'):
         read_table(tmp_path / 'none.csv')
-    with pytest.raises(ValueError, match="no column 'lable'.*'image', 'label'.*mean 'label'"):
+    with pytest.raises(ValueError, match=r"no column 'lable'.*'image', 'label'.*mean 'label'"):
         table(tmp_path, 'image,label\na,1\n').column('lable')
 
 
@@ -169,8 +171,8 @@ def test_cached_reads_once_and_selections_share():
 
 
 def test_concatenate():
-    first, second = small(3)[0], small(2, first=3)[0]
-    second.columns.pop('age')
+    first = small(3)[0]
+    second = dataclasses.replace(small(2, first=3)[0], columns={})
     both = concatenate([first, second])
     assert both.ids.tolist() == ['r0', 'r1', 'r2', 'r3', 'r4']
     assert both.labels.tolist() == [0, 1, 0, 0, 1]

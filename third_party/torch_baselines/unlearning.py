@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -215,7 +215,7 @@ class Trainer:
         }
         for name, method in self.methods.items():
             seen = log_p[next(iter(log_p)) if 'shared_heads' in self.compat else name]
-            usable = self._row(self.usable[name], labels)
+            usable = self._of_class(self.usable[name], labels)
             if method.entropy:
                 value = weighted_mean((seen.exp() * seen).sum(1), usable)
                 total = total + strength * method.entropy * value
@@ -285,7 +285,7 @@ class Trainer:
         """Cross-entropy and weight of every example; weight 0 where the value is unknown."""
         known = values.clamp(min=0)
         loss = F.cross_entropy(self._logits(name, features, labels), known, reduction='none')
-        weights = self._row(self.weights[name], labels).expand(len(known), -1)
+        weights = self._of_class(self.weights[name], labels)
         return loss, weights.gather(1, known[:, None]).squeeze(1) * (values >= 0)
 
     def _logits(self, name: str, features: Tensor, labels: Tensor) -> Tensor:
@@ -295,9 +295,9 @@ class Trainer:
             return logits.squeeze(1)
         return logits.take_along_dim(labels[:, None, None], 1).squeeze(1)
 
-    def _row(self, table: Tensor, labels: Tensor) -> Tensor:
-        """The rows of a table by class, or of one with a single row."""
-        return table[labels] if len(table) > 1 else table
+    def _of_class(self, table: Tensor, labels: Tensor) -> Tensor:
+        """The row of a table for every example's class, or its only row for all."""
+        return table[labels] if len(table) > 1 else table.expand(len(labels), *table.shape[1:])
 
 
 def main_loss(logits: Tensor, labels: Tensor) -> Tensor:

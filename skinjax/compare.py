@@ -1,0 +1,261 @@
+"""Kind 'compare': several configs x seeds (x folds) -> one table in the shape of the papers.
+
+Every run has its own directory below the work directory, and is reused where it is done: the
+same command continues after any interruption, and a longer list of seeds adds runs.
+"""
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skinjax import config as configs
+from skinjax import figures, metrics, tables
+from skinjax.document import Figure, Section, Table, write_report
+from skinjax.engine.writer import duration, write_atomic, write_json
+from skinjax.predictions import Predictions
+
+Values = dict[str, dict[str, list[float]]]  # method -> column -> one value a run
+
+
+def run(config: Any, workdir: Path) -> dict[str, Any]:
+    """Run what is not done yet, then write comparison.json, table.md, figures/ and report.html.
+
+    Returns:
+        The contents of comparison.json.
+
+    Raises:
+        ValueError: a run directory belongs to another config, or no such reference.
+        RuntimeError: a run failed; the others' results are kept.
+    """
+    for name in (config.reference, config.ceiling):
+        if name and name not in config.runs:
+            raise ValueError(f'{name!r} is not among the runs: {", ".join(sorted(config.runs))}')
+    jobs = plan(config, workdir)
+    execute(jobs, config.jobs)
+    values = collect(config, jobs)
+    summary = summarise(config, values)
+    if config.folds:
+        summary['folds'] = cross_validation(config, jobs)
+    write_json(workdir / 'config.json', configs.to_json(config))
+    write_json(workdir / 'comparison.json', {**summary, 'values': values})
+    text = publish(config, summary, values, workdir)
+    write_atomic(workdir / 'DONE', f'{len(jobs)} runs\n')
+    print(f'{text}\nreport: {workdir}/report.html', flush=True)
+    return summary
+
+
+def plan(config: Any, workdir: Path) -> dict[tuple[str, int, int], tuple[Any, Path]]:
+    """(method, seed, fold) -> (config of the run, its directory), seeds outermost."""
+    jobs = {}
+    for seed in config.seeds:
+        for fold in range(max(config.folds, 1)):
+            for name in sorted(config.runs):
+                one = config.runs[name].copy_and_resolve_references()
+                one.seed = seed
+                folder = f'seed{seed}'
+                if config.root:
+                    one.data.root = config.root
+                if config.folds:
+                    one.data.folds, one.data.fold = config.folds, fold
+                    folder += f'_fold{fold}'
+                jobs[name, seed, fold] = (configs.resolve(one), workdir / name / folder)
+    return jobs
+
+
+def execute(jobs: Mapping[Any, tuple[Any, Path]], workers: int) -> None:
+    """Train every job that is not done, `workers` at a time, each on its share of the cores.
+
+    Raises:
+        ValueError: a directory belongs to another config.
+        RuntimeError: a run failed.
+    """
+    todo = {key: job for key, job in jobs.items() if not (job[1].exists() and configs.claim(*job))}
+    if len(todo) < len(jobs):
+        print(f'{len(jobs) - len(todo)} of {len(jobs)} runs are done already', flush=True)
+    if not todo:
+        return
+    context = multiprocessing.get_context('spawn')
+    slots = context.Queue()
+    for slot in range(workers):
+        slots.put(slot)
+    start = time.monotonic()
+    with concurrent.futures.ProcessPoolExecutor(
+        min(workers, len(todo)), context, _share_cores, (slots, workers)
+    ) as pool:
+        pending = {
+            pool.submit(_train, configs.to_json(config), str(folder)): (key, folder)
+            for key, (config, folder) in todo.items()
+        }
+        for count, future in enumerate(concurrent.futures.as_completed(pending), 1):
+            key, folder = pending[future]
+            try:
+                scores = future.result()
+            except (Exception, SystemExit) as error:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise RuntimeError(
+                    f'run {folder} failed ({error}): see {folder}.log; the same command '
+                    'continues with what is left'
+                ) from error
+            left = (time.monotonic() - start) / count * (len(todo) - count)
+            name = ' '.join([key[0], folder.name])
+            print(f'{count}/{len(todo)} {name}: {scores}, {duration(left)} left', flush=True)
+
+
+def _share_cores(slots: Any, workers: int) -> None:
+    """Give this worker its own cores, so that runs side by side do not slow each other down."""
+    slot = slots.get()
+    if hasattr(os, 'sched_setaffinity'):
+        cores = sorted(os.sched_getaffinity(0))
+        mine = cores[slot * len(cores) // workers : (slot + 1) * len(cores) // workers]
+        os.sched_setaffinity(0, mine or cores)
+
+
+def _train(values: dict[str, Any], folder: str) -> str:
+    """One run; what it prints goes to a .log file beside it. Returns its AUCs for the progress line."""
+    import jax
+    from absl import logging
+
+    from skinjax import train
+
+    logging.set_verbosity(logging.ERROR)
+    path = Path(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    log = path.with_suffix('.log')
+    with (
+        log.open('a', encoding='utf-8') as out,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(out),
+    ):
+        results = train.run(configs.from_json(values), path)
+    jax.clear_caches()
+    found = {
+        name: block.get('auc') or block['mean_auc'] for name, block in results['splits'].items()
+    }
+    return ', '.join(f'{name} {auc["value"]:.3f}' for name, auc in found.items())
+
+
+def collect(config: Any, jobs: Mapping[tuple[str, int, int], tuple[Any, Path]]) -> Values:
+    """The figure of every column from every run's results.json; NaN where a run lacks it."""
+    from skinjax import evaluate
+
+    values: Values = {name: {column: [] for column in config.columns} for name in config.runs}
+    for (name, _, _), (_, folder) in jobs.items():
+        results = evaluate.read_results(folder)
+        for column, path in config.columns.items():
+            values[name][column].append(lookup(results, path))
+    return values
+
+
+def lookup(results: Any, path: str) -> float:
+    """The number at a dotted path ('splits.plain.auc.value'); NaN where there is none."""
+    for part in path.split('.'):
+        if not isinstance(results, Mapping) or part not in results:
+            return float('nan')
+        results = results[part]
+    return float('nan') if results is None else float(results)
+
+
+def summarise(config: Any, values: Values) -> dict[str, Any]:
+    """Per method and column: mean, sd, paired difference to the reference, share of the gap.
+
+    The share is (method - reference) / (ceiling - reference) of the means.
+    """
+    methods: dict[str, Any] = {}
+    for name, columns in values.items():
+        methods[name] = {}
+        for column, found in columns.items():
+            block = metrics.mean_interval(np.array(found))
+            if config.reference and name != config.reference:
+                other = np.array(values[config.reference][column])
+                block['difference'] = metrics.paired_interval(np.array(found), other)
+                if config.ceiling and name != config.ceiling:
+                    gap = np.mean(values[config.ceiling][column]) - other.mean()
+                    share = (np.mean(found) - other.mean()) / gap if gap else float('nan')
+                    block['share_of_gap'] = float(share)
+            methods[name][column] = block
+    return {
+        'methods': methods,
+        'reference': config.reference,
+        'ceiling': config.ceiling,
+        'seeds': list(config.seeds),
+    }
+
+
+def cross_validation(config: Any, jobs: Mapping[Any, tuple[Any, Path]]) -> dict[str, Any]:
+    """Per method: AUCs of the held-out folds pooled, as they are and as ranks within a fold."""
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in config.runs}
+    for name in config.runs:
+        for seed in config.seeds:
+            parts = [
+                Predictions.read_csv(jobs[name, seed, fold][1] / 'predictions' / 'val.csv')
+                for fold in range(config.folds)
+            ]
+            found[name].append(
+                metrics.fold_aucs(
+                    np.concatenate([part.labels for part in parts]),
+                    np.concatenate([part.positive for part in parts]),
+                    np.repeat(np.arange(config.folds), [len(part) for part in parts]),
+                )
+            )
+    return {
+        name: {
+            kind: metrics.mean_interval(np.array([aucs[kind] for aucs in rows]))
+            for kind in ('pooled', 'ranked', 'mean')
+        }
+        for name, rows in found.items()
+    }
+
+
+def publish(config: Any, summary: dict[str, Any], values: Values, workdir: Path) -> str:
+    """Write table.md, figures/comparison.png and report.html; return the table as text."""
+    order = [n for n in config.order if n in config.runs]
+    order += [n for n in sorted(config.runs) if n not in order]
+    methods, columns = summary['methods'], list(config.columns)
+    rows = [[name, *(methods[name][c] for c in columns)] for name in order]
+    found = [Table(f'Mean ± sd over {len(config.seeds)} seeds', ['method', *columns], rows)]
+    if config.reference:
+        others = [name for name in order if name != config.reference]
+        header = ['method', *columns]
+        found.append(
+            Table(
+                f'Difference to {config.reference}, paired by seed, with 95 % t interval',
+                header,
+                [[n, *(_signed(methods[n][c]['difference']) for c in columns)] for n in others],
+            )
+        )
+        others = [name for name in others if name != config.ceiling]
+        if config.ceiling:
+            shares = [
+                [n, *(f'{100 * methods[n][c]["share_of_gap"]:.0f} %' for c in columns)]
+                for n in others
+            ]
+            found.append(
+                Table(
+                    f'Share of the gap from {config.reference} to {config.ceiling}', header, shares
+                )
+            )
+    if 'folds' in summary:
+        kinds = ('pooled', 'ranked', 'mean')
+        cross = [[n, *(summary['folds'][n][kind] for kind in kinds)] for n in order]
+        found.append(Table('AUC over the held-out folds', ['method', *kinds], cross))
+    drawn = {n: {c: values[n][c] for c in columns if c in config.drawn} for n in order}
+    picture = figures.comparison_figure(drawn, 'AUC')
+    (workdir / 'figures').mkdir(exist_ok=True)
+    write_atomic(workdir / 'figures' / 'comparison.png', picture)
+    text = '\n'.join(f'{t.caption}\n\n{tables.markdown_table(t.header, t.rows)}' for t in found)
+    write_atomic(workdir / 'table.md', text)
+    alt = 'A dot for every run and the mean with its interval, for each method and test set'
+    sections = [Section('Comparison', config.note, found, [Figure(picture, alt)])]
+    write_report(workdir / 'report.html', f'{workdir.name}: {len(order)} methods', sections)
+    return '\n\n'.join(f'{t.caption}\n{tables.console_table(t.header, t.rows)}' for t in found)
+
+
+def _signed(block: Mapping[str, float]) -> str:
+    return f'{block["mean"]:+.3f} ({block["low"]:+.3f} to {block["high"]:+.3f})'

@@ -1,0 +1,67 @@
+"""Pictures for pages: examples of a data set or a folder, and files made small enough to embed."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from skinjax.data.records import DataSet
+
+# Bytes above which a picture is made smaller before it is embedded, and its longer side then.
+LARGE = 150_000
+_LONG_SIDE = 1100
+
+
+def embed(path: str | os.PathLike[str]) -> bytes:
+    """A picture file for a page; a large one is shrunk and becomes a JPEG.
+
+    Raises:
+        ValueError: not a picture.
+    """
+    import cv2
+
+    data = Path(path).read_bytes()
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f'{path}: expected a PNG or JPEG picture; remove the file')
+    if len(data) <= LARGE:
+        return data
+    scale = _LONG_SIDE / max(image.shape[:2])
+    if scale < 1:
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
+
+
+def class_examples(data: 'DataSet', split: str, count: int) -> tuple[list[np.ndarray], list[str]]:
+    """Images of each class, spread over the split, and their titles, in rows of `count`."""
+    records, images, titles = data.splits[split], [], []
+    for k, name in enumerate(data.classes):
+        rows = np.flatnonzero(records.labels == k)
+        # Evenly over the split, since rows often stand in the order of their origin.
+        some = np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int))
+        rows = rows[some]
+        images += [_small(records.read(int(row))['image']) for row in rows]
+        images += [np.full((1, 1, 3), 255, np.uint8)] * (count - len(rows))
+        titles += [name] * len(rows) + [''] * (count - len(rows))
+    return images, titles
+
+
+def folder_examples(folder: str | os.PathLike[str], count: int) -> list[np.ndarray]:
+    """The first pictures below a folder, by path; files that are none are passed over."""
+    import cv2
+
+    endings = ('.jpg', '.jpeg', '.png')
+    paths = sorted(p for p in Path(folder).rglob('*') if p.suffix.lower() in endings)
+    images = [cv2.imread(str(path), cv2.IMREAD_COLOR) for path in paths[:count]]
+    return [_small(cv2.cvtColor(i, cv2.COLOR_BGR2RGB)) for i in images if i is not None]
+
+
+def _small(image: np.ndarray, side: int = 128) -> np.ndarray:
+    import cv2
+
+    scale = side / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
