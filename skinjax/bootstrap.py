@@ -9,12 +9,13 @@ sorted table then serves all resamples at once, which is what makes 1,000 AUCs t
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Integer, Num, Shaped
 from scipy.stats import binomtest, t
 
-from skinjax.measures import auc, mean_of, one_vs_rest_aucs, specificity_at
+from skinjax.measures import Labels, Scores, auc, mean_of, one_vs_rest_aucs, specificity_at
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -22,8 +23,6 @@ LEVEL = 0.95
 _BLOCK = 2_000_000
 
 Interval = dict[str, float]
-Labels = Integer[np.ndarray, ' n']
-Scores = Num[np.ndarray, ' n']
 Groups = Shaped[np.ndarray, ' n']
 
 
@@ -222,7 +221,7 @@ def proportion(hits: int, n: int, level: float = LEVEL) -> Interval:
     return {'value': hits / n, 'low': float(found.low), 'high': float(found.high)}
 
 
-def mean_interval(values: Float[np.ndarray, ' n'], level: float = LEVEL) -> dict[str, float]:
+def mean_interval(values: Float[np.ndarray, ' n'], level: float = LEVEL) -> dict[str, Any]:
     """Mean over seeds, standard deviation (n − 1 in the denominator) and Student's t interval.
 
     One value has a mean only: sd, low and high are nan. Values that are nan make all of it nan:
@@ -238,7 +237,7 @@ def mean_interval(values: Float[np.ndarray, ' n'], level: float = LEVEL) -> dict
 
 def paired_interval(
     a: Float[np.ndarray, ' n'], b: Float[np.ndarray, ' n'], level: float = LEVEL
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """`mean_interval` of a − b, where a[i] and b[i] come from the same seed.
 
     Raises:

@@ -177,7 +177,7 @@ def _number(value: Any) -> float:
 
 
 def interval_bars(
-    entries: Mapping[str, Mapping[str, float | None]],
+    entries: Mapping[str, Mapping[str, Any]],
     counts: Mapping[str, int] | None = None,
     label: str = 'accuracy',
     title: str = '',
@@ -220,7 +220,7 @@ def group_figure(groups: Mapping[str, Any], title: str = '') -> bytes:
 
 
 def comparison_figure(
-    values: Mapping[str, Mapping[str, Sequence[float]]],
+    values: Mapping[str, Mapping[str, Sequence[float | None]]],
     label: str = 'AUC',
     chance: float | None = None,
     title: str = '',
@@ -261,7 +261,7 @@ def comparison_figure(
 
 
 def image_grid(
-    images: Sequence[Num[np.ndarray, 'h w *c']],
+    images: Sequence[Num[np.ndarray, '_ _ ...']],
     titles: Sequence[str] = (),
     columns: int = 4,
     width: float = 1.7,

@@ -8,18 +8,19 @@ the AUC belongs to a whole table.
 
 import contextlib
 import re
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Integer, Num
+from jaxtyping import Bool, Float, Integer, Num
 from scipy.stats import rankdata
 
 BINS = 15
 
-Labels = Integer[np.ndarray, ' n']
+Labels = Integer[np.ndarray, ' n'] | Bool[np.ndarray, ' n']
 Scores = Num[np.ndarray, ' n']
 
 
-def ratio(part: float, whole: float) -> float:
+def ratio(part: float | int, whole: float | int) -> float:
     """part / whole, nan when there is nothing to divide by."""
     return float(part) / float(whole) if whole else float('nan')
 
@@ -179,7 +180,7 @@ def ece(labels: Labels, probabilities: Float[np.ndarray, 'n *c'], bins: int = BI
     """
     table = reliability(labels, probabilities, bins)
     gap = np.abs(table['frequency'] - table['confidence'])
-    return ratio(np.nansum(table['count'] * gap), len(labels))
+    return ratio(float(np.nansum(table['count'] * gap)), len(labels))
 
 
 def brier(labels: Labels, probabilities: Float[np.ndarray, 'n *c']) -> float:
@@ -219,7 +220,7 @@ def mean_of(values: Float[np.ndarray, '*b c']) -> Float[np.ndarray, '*b']:
     values = np.asarray(values, np.float64)
     known = ~np.isnan(values)
     count = known.sum(axis=-1)
-    return np.where(known, values, 0).sum(axis=-1) / np.where(count, count, np.nan)
+    return np.asarray(np.where(known, values, 0).sum(axis=-1) / np.where(count, count, np.nan))
 
 
 def class_means(matrix: Num[np.ndarray, '*b c c']) -> dict[str, Float[np.ndarray, '*b']]:
@@ -229,9 +230,9 @@ def class_means(matrix: Num[np.ndarray, '*b c c']) -> dict[str, Float[np.ndarray
     classes with (precision, recall) of (1, ½) and (½, 1) give ⅔ and not ¾.
     """
     matrix, each = np.asarray(matrix), per_class(matrix)
-    total = matrix.sum(axis=(-2, -1))
+    hits, total = np.trace(matrix, axis1=-2, axis2=-1), matrix.sum(axis=(-2, -1))
     return {
-        'accuracy': np.trace(matrix, axis1=-2, axis2=-1) / np.where(total, total, np.nan),
+        'accuracy': np.asarray(hits / np.where(total, total, np.nan)),
         'balanced_accuracy': mean_of(each['recall']),
         'mean_precision': mean_of(each['precision']),
         'mean_f1': mean_of(each['f1']),
@@ -281,7 +282,7 @@ def fold_aucs(labels: Labels, scores: Scores, folds: Num[np.ndarray, ' n']) -> d
 
 def insertion(
     p_without: Scores, p_with: Scores, labels: Labels, threshold: float = 0.5
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """How far predictions move when an artefact is put into the same images.
 
     p_without and p_with are probabilities of the positive class for the same rows in the same
@@ -303,7 +304,7 @@ def insertion(
             f'insertion compares the same rows twice: expected equal lengths, found {len(before)} '
             f'without, {len(after)} with the artefact and {len(labels)} labels'
         )
-    block: dict[str, object] = dict(_shift(before, after, threshold))
+    block: dict[str, Any] = dict(_shift(before, after, threshold))
     for name, values in (('clean', before), ('biased', after)):
         found = at_threshold(labels, values, threshold)
         block[name] = {key: found[key] for key in ('precision', 'sensitivity', 'f1')}
@@ -316,7 +317,7 @@ def insertion(
 
 def _shift(
     before: Float[np.ndarray, ' n'], after: Float[np.ndarray, ' n'], threshold: float
-) -> dict[str, float]:
+) -> dict[str, Any]:
     shift = 100 * (after - before)
     was, now = before >= threshold, after >= threshold
     empty = not shift.size

@@ -254,8 +254,8 @@ def _binary(
         'threshold': float(threshold),
         'auc': bootstrap_auc(labels, scores, resamples, seed),
         'accuracy': proportion(int(np.trace(matrix)), len(table)),
-        'sensitivity': proportion(matrix[1, 1], positives),
-        'specificity': proportion(matrix[0, 0], negatives),
+        'sensitivity': proportion(int(matrix[1, 1]), positives),
+        'specificity': proportion(int(matrix[0, 0]), negatives),
         'precision': found['precision'],
         'f1': interval(found['f1'], drawn),
         'specificity_at': _specificities(labels, scores, sensitivities, resamples, seed),
@@ -293,7 +293,7 @@ def _many(
                 'n': count[k],
                 'auc': aucs[k],
                 'precision': each['precision'][k],
-                'recall': proportion(matrix[k, k], count[k]),
+                'recall': proportion(int(matrix[k, k]), int(count[k])),
                 'f1': interval(float(each['f1'][k]), drawn_each['f1'][:, k]),
                 'specificity_at': _specificities(
                     (labels == k).astype(int), table.scores[:, k], sensitivities, resamples, seed

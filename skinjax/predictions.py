@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 
 from skinjax.engine.writer import write_atomic
 
@@ -25,8 +25,8 @@ class Predictions:
     Attributes:
         ids: name of each row.
         labels: true class, 0 .. c-1 (0 and 1 when there is one column of scores).
-        scores: probabilities, averaged over test-time augmentations. One column: of the
-            positive class. More: of each class.
+        scores: probabilities, averaged over test-time augmentations, kept as [n, c]. One column
+            (or [n]): of the positive class. More: of each class.
         bias: variable -> value of each row; -1 is unknown.
         columns: further columns by name: text, integers or floats.
 
@@ -35,8 +35,8 @@ class Predictions:
     """
 
     ids: np.ndarray
-    labels: Int[np.ndarray, ' n']
-    scores: Float[np.ndarray, 'n c']
+    labels: Integer[np.ndarray, ' n']
+    scores: Float[np.ndarray, 'n *c']
     bias: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 

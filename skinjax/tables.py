@@ -2,10 +2,13 @@
 
 import html
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 NONE = '–'
+# A number, an interval, a mean with its spread, or nothing.
+_NUMERIC = re.compile(r'|–|-|[-+]?\d[-+\d.,e%±–() ]*( to [-+\d.,e]+)?')
 
 Rows = Sequence[Sequence[Any]]
 
@@ -53,9 +56,10 @@ def _cells(header: Sequence[str], rows: Rows) -> list[list[str]]:
     return cells
 
 
-def _right(rows: Rows, column: int) -> bool:
-    """Whether a column holds numbers, which read best aligned to the right."""
-    return bool(rows) and not any(isinstance(row[column], str) for row in rows)
+def _right(cells: Sequence[Sequence[str]]) -> list[bool]:
+    """Which columns hold numbers (and intervals of them), which read best aligned to the right."""
+    columns = zip(*cells, strict=True)
+    return [all(_NUMERIC.fullmatch(cell) for cell in column) for column in columns]
 
 
 def markdown_table(header: Sequence[str], rows: Rows) -> str:
@@ -65,7 +69,7 @@ def markdown_table(header: Sequence[str], rows: Rows) -> str:
         ValueError: a row is longer or shorter than the header.
     """
     cells = _cells(header, rows)
-    marks = ['---:' if _right(rows, k) else '---' for k in range(len(header))]
+    marks = ['---:' if right else '---' for right in _right(cells)] or ['---'] * len(header)
     lines = [list(header), marks, *cells]
     escaped = ([cell.replace('|', r'\|').replace('\n', ' ') for cell in line] for line in lines)
     return ''.join(f'| {" | ".join(line)} |\n' for line in escaped)
@@ -77,16 +81,15 @@ def console_table(header: Sequence[str], rows: Rows) -> str:
     Raises:
         ValueError: a row is longer or shorter than the header.
     """
-    cells = [list(header), *_cells(header, rows)]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
-    cells.insert(1, ['-' * width for width in widths])
-    right = [_right(rows, k) for k in range(len(header))]
+    cells = _cells(header, rows)
+    right = _right(cells) or [False] * len(header)
+    widths = [max(len(row[k]) for row in [header, *cells]) for k in range(len(header))]
     lines = (
         '  '.join(
             cell.rjust(width) if to_right else cell.ljust(width)
             for cell, width, to_right in zip(row, widths, right, strict=True)
         ).rstrip()
-        for row in cells
+        for row in [header, ['-' * width for width in widths], *cells]
     )
     return '\n'.join(lines) + '\n'
 
@@ -97,17 +100,18 @@ def html_table(header: Sequence[str], rows: Rows, caption: str = '') -> str:
     Raises:
         ValueError: a row is longer or shorter than the header.
     """
-    right = [_right(rows, k) for k in range(len(header))]
+    cells = _cells(header, rows)
+    right = _right(cells) or [False] * len(header)
     mark = [' class="n"' if numbers else '' for numbers in right]
     head = ''.join(
         f'<th scope="col"{mark[k]}>{html.escape(name)}</th>' for k, name in enumerate(header)
     )
     body = []
-    for row in _cells(header, rows):
+    for row in cells:
         first, *rest = (html.escape(cell) for cell in row)
-        cells = [f'<th scope="row"{mark[0]}>{first}</th>']
-        cells += [f'<td{mark[k]}>{cell}</td>' for k, cell in enumerate(rest, 1)]
-        body.append(f'<tr>{"".join(cells)}</tr>')
+        parts = [f'<th scope="row"{mark[0]}>{first}</th>']
+        parts += [f'<td{mark[k]}>{cell}</td>' for k, cell in enumerate(rest, 1)]
+        body.append(f'<tr>{"".join(parts)}</tr>')
     title = f'<caption>{html.escape(caption)}</caption>' if caption else ''
     lines = '\n'.join(body)
     return f'<table>{title}\n<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}\n</tbody></table>'

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from skinjax import config as configs
@@ -118,7 +119,7 @@ class Trainer:
         return '\n'.join(lines)
 
     def _create(self, key: jax.Array) -> state.TrainState:
-        zeros = {name: np.zeros_like(v) for name, v in self._example.items()}
+        zeros = {name: jnp.zeros(v.shape, v.dtype) for name, v in self._example.items()}
         return state.create(self.objective, key, zeros, ema=self.config.train.ema > 0)
 
     def abstract(self) -> state.TrainState:

@@ -3,7 +3,9 @@
 import json
 import math
 import time
+from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
 from sklearn import metrics as sk
@@ -15,6 +17,25 @@ from skinjax import metrics as m
 #   .9 +   .8 -   .6 +   .6 -   .3 +   .1 -
 LABELS = np.array([1, 0, 1, 0, 1, 0])
 SCORES = np.array([0.9, 0.8, 0.6, 0.6, 0.3, 0.1])
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """Without the checks of array shapes that only tests have, as users call the functions."""
+    monkeypatch.setattr(jaxtyping.config, 'jaxtyping_disable', True)
+
+
+def predictions(
+    ids: Any, labels: Any, scores: Any, bias: Any = None, columns: Any = None
+) -> m.Predictions:
+    """A table from lists as well as arrays."""
+    return m.Predictions(
+        np.asarray(ids, str),
+        np.asarray(labels, int),
+        np.asarray(scores, float),
+        {name: np.asarray(values) for name, values in (bias or {}).items()},
+        {name: np.asarray(values) for name, values in (columns or {}).items()},
+    )
 
 
 def random_table(n=400, seed=0, ties=False):
@@ -181,7 +202,7 @@ def test_softmax_and_logits_can_rank_differently():
 def test_one_vs_rest_agrees_with_scikit_learn():
     rng = np.random.default_rng(1)
     labels, scores = rng.integers(0, 3, 90), rng.dirichlet(np.ones(3), 90)
-    expected = sk.roc_auc_score(labels, scores, multi_class='ovr', average=None)
+    expected = sk.roc_auc_score(labels, scores, multi_class='ovr', average=None)  # pyright: ignore[reportArgumentType]
     np.testing.assert_allclose(m.one_vs_rest_aucs(labels, scores), expected)
     micro = sk.roc_auc_score(np.eye(3)[labels], scores, average='micro')
     assert m.micro_auc(labels, scores) == pytest.approx(micro)
@@ -216,8 +237,17 @@ def test_insertion_of_nothing_is_nothing():
     labels, scores = random_table()
     found = m.insertion(scores, scores, labels)
     assert (found['max_abs'], found['switched']) == (0, 0)
-    with pytest.raises(ValueError, match='399'):
+
+
+@pytest.mark.usefixtures('unchecked')
+def test_different_lengths_are_named():
+    labels, scores = random_table(40)
+    with pytest.raises(ValueError, match='39 without, 40 with'):
         m.insertion(scores[1:], scores, labels)
+    with pytest.raises(ValueError, match='39 rows'):
+        m.bootstrap(m.auc, labels, scores[1:])
+    with pytest.raises(ValueError, match='3 and 2'):
+        m.paired_interval(scores[:3], scores[:2])
 
 
 def reference_bootstrap_auc(labels, scores, counts):
@@ -282,8 +312,6 @@ def test_fast_and_plain_bootstrap_give_the_same_interval():
     assert m.bootstrap_auc(labels, scores, 50, 7) == pytest.approx(
         m.bootstrap(m.auc, labels, scores, n=50, seed=7)
     )
-    with pytest.raises(ValueError, match='119 rows'):
-        m.bootstrap(m.auc, labels, scores[1:])
 
 
 def test_intervals_cover_the_true_auc():
@@ -331,8 +359,6 @@ def test_paired_seeds():
     found = m.paired_interval(a, b)
     assert found['low'] == pytest.approx(0.1)
     assert found['high'] == pytest.approx(0.1)
-    with pytest.raises(ValueError, match='3 and 2'):
-        m.paired_interval(a, b[:2])
 
 
 def test_wilson_interval_keeps_its_width_at_the_ends():
@@ -352,7 +378,7 @@ def group_table():
         ruler += [value] * count
         scores += [0.8 if label else 0.2] * right + [0.2 if label else 0.8] * (count - right)
     ids = [f'row{k}' for k in range(len(labels))]
-    return m.Predictions(np.array(ids), np.array(labels), np.array(scores), {'ruler': ruler})
+    return predictions(np.array(ids), np.array(labels), np.array(scores), {'ruler': ruler})
 
 
 def test_groups_by_hand():
@@ -404,7 +430,7 @@ def test_evaluation_of_three_classes():
     labels = np.array([0, 0, 1, 1, 2, 2])
     scores = np.full((6, 3), 0.1)
     scores[np.arange(6), [0, 1, 1, 1, 2, 0]] = 0.8
-    table = m.Predictions(list('abcdef'), labels, scores, {'ruler': [0, 0, 0, 1, 1, 1]})
+    table = predictions(list('abcdef'), labels, scores, {'ruler': [0, 0, 0, 1, 1, 1]})
     block = m.evaluate_table(table, ('M', 'N', 'SK'), {'ruler': ('no', 'yes')}, resamples=30)
     assert block['confusion'] == [[1, 1, 0], [0, 2, 0], [1, 0, 1]]
     assert block['accuracy']['value'] == pytest.approx(4 / 6)
@@ -424,7 +450,7 @@ def test_evaluation_without_resamples_has_no_intervals():
 
 def test_folds_are_evaluated_when_the_table_has_them():
     labels, scores = random_table(60)
-    table = m.Predictions(
+    table = predictions(
         np.arange(60), labels, scores, columns={'fold': np.arange(60) % 3, 'site': ['a'] * 60}
     )
     block = m.evaluate_table(table, ('b', 'm'), {'ruler': ('n', 'y')}, resamples=0)
@@ -445,7 +471,7 @@ def test_folds_are_evaluated_when_the_table_has_them():
 def test_tables_that_do_not_fit_are_refused(change, message):
     table = {'ids': ['a', 'b'], 'labels': [0, 1], 'scores': [0.1, 0.9], 'bias': {'ruler': [0, 1]}}
     with pytest.raises(ValueError, match=message):
-        m.evaluate_table(m.Predictions(**{**table, **change}), ('b', 'm'), {'ruler': ('n', 'y')})
+        m.evaluate_table(predictions(**{**table, **change}), ('b', 'm'), {'ruler': ('n', 'y')})
 
 
 def same(a, b):
@@ -459,7 +485,7 @@ def test_csv_round_trip_is_exact(tmp_path, classes):
     ids = ['plain', 'with, comma', 'with "quotes"', '007', 'new\nline', 'ümlaut', '']
     scores = rng.random((7, classes)).astype(np.float32)
     scores[0, 0], scores[1, 0] = 1e-38, 1 / 3
-    table = m.Predictions(
+    table = predictions(
         ids,
         rng.integers(0, 2, 7),
         scores,
@@ -480,7 +506,7 @@ def test_csv_round_trip_is_exact(tmp_path, classes):
 
 
 def test_csv_header_and_floats_are_plain(tmp_path):
-    m.Predictions(['a'], [1], [0.1], {'ruler': [1]}, {'age': [50.0]}).write_csv(tmp_path / 'v.csv')
+    predictions(['a'], [1], [0.1], {'ruler': [1]}, {'age': [50.0]}).write_csv(tmp_path / 'v.csv')
     assert (tmp_path / 'v.csv').read_text() == (
         'id,label,score,bias:ruler,float:age\na,1,0.1,1,50.0\n'
     )
@@ -505,7 +531,7 @@ def test_damaged_csv_is_named(tmp_path, text, message):
 
 def test_predictions_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match=r"'ruler': 1"):
-        m.Predictions(['a', 'b'], [0, 1], [0.1, 0.9], {'ruler': [0]})
+        predictions(['a', 'b'], [0, 1], [0.1, 0.9], {'ruler': [0]})
 
 
 def test_rows_can_be_selected():

@@ -63,7 +63,7 @@ def _bubbles(rng, scene):
     rings, glints = Layer(len(scene.image)), Layer(len(scene.image))
     for _ in range(rng.integers(2, 7)):
         centre, radius = rng.uniform(0.05, 0.95, 2), rng.uniform(0.015, 0.06)
-        rings.circle(centre, radius, width=rng.uniform(2, 5), value=rng.uniform(0.2, 0.7))
+        rings.circle(centre, radius, width=rng.uniform(3, 6), value=rng.uniform(0.2, 0.7))
         glints.circle(centre - 0.4 * radius, rng.uniform(0.005, 0.01))
     return [(rings.coverage(), np.full(3, 0.95)), (glints.coverage(), np.full(3, 0.97))]
 
@@ -76,18 +76,18 @@ def _marking(rng, scene):
     """
     size = len(scene.image)
     layer, ring = Layer(size), _clip(scene.radius * rng.uniform(1.35, 1.9), 0.24, 0.44)
-    width, kind = rng.uniform(5, 14), rng.random()
+    width, kind = rng.uniform(6, 16), rng.random()
     drawing = _dashes if kind < 0.4 else _arc if kind < 0.75 else _hatching
     drawing(layer, rng, np.array(scene.centre), ring, width)
     wear = np.clip(0.95 + 0.3 * noise(rng, 24, size), 0, 1)
-    hsv = [rng.uniform(264, 276), rng.uniform(0.75, 0.95), rng.uniform(0.38, 0.62)]
+    hsv = [rng.uniform(257, 269), rng.uniform(0.75, 0.95), rng.uniform(0.38, 0.62)]
     colour = cv2.cvtColor(np.array([[hsv]], np.float32), cv2.COLOR_HSV2RGB)[0, 0]
     return [(layer.coverage() * wear * rng.uniform(0.8, 1), colour)]
 
 
 def _dashes(layer, rng, centre, ring, width):
     for _ in range(rng.integers(3, 9)):
-        start = centre + ring * _unit(rng.uniform(0, 2 * math.pi))
+        start = _inside(centre + ring * _unit(rng.uniform(0, 2 * math.pi)))
         for _ in range(rng.integers(1, 4)):
             layer.line(np.stack([start, start + rng.normal(0, 0.05, 2)]), width)
 
@@ -101,12 +101,12 @@ def _arc(layer, rng, centre, ring, width):
 def _hatching(layer, rng, centre, ring, width):
     for _ in range(rng.integers(1, 4)):
         direction, lean = rng.uniform(0, 2 * math.pi), rng.uniform(0, math.pi)
-        start = centre + 1.15 * ring * _unit(direction)
+        start = _inside(centre + 1.15 * ring * _unit(direction))
         along, count = rng.uniform(0.01, 0.02) * _unit(lean + 1.3), rng.integers(6, 14)
         for i in range(count):
             middle = start + (i - count / 2) * along
             half = rng.uniform(0.02, 0.06) * _unit(lean + rng.normal(0, 0.2))
-            layer.line(np.stack([middle - half, middle + half]), 0.5 * width)
+            layer.line(np.stack([middle - half, middle + half]), 0.6 * width)
 
 
 def _hair(rng, scene):
@@ -114,8 +114,8 @@ def _hair(rng, scene):
     layer, main = Layer(len(scene.image)), rng.uniform(0, 2 * math.pi)
     t = np.linspace(0, 1, 16)[:, None]
     spread, curl = rng.uniform(0.15, 0.8), rng.uniform(0.2, 0.8)
-    thickness = 2.6 * math.exp(rng.normal(0, 0.4))
-    for _ in range(4 + round(10 * float(rng.exponential()))):
+    thickness = 2.8 * math.exp(rng.normal(0, 0.4))
+    for _ in range(4 + round(8 * float(rng.exponential()))):
         middle, a = rng.uniform(0, 1, 2), main + rng.normal(0, spread)
         half = 0.5 * rng.uniform(0.3, 1.2) * _unit(a)
         bend = np.array([-half[1], half[0]]) * rng.normal(0, curl)
@@ -156,7 +156,7 @@ def _ruler(rng, scene):
     if on_strip:
         top = offset - 0.9 * tick
         strip.polygon(0.5 + np.array([[-1, top], [1, top], [1, 1], [-1, 1]]) @ spin)
-    width = rng.uniform(3.5, 5)
+    width = rng.uniform(4, 6.5)
     for i, x in enumerate(ticks):
         top = offset - tick * (1.9 if i % 5 == 0 else 1.0)
         ink.line(0.5 + np.array([[x, offset + below], [x, top]]) @ spin, width)
@@ -178,6 +178,10 @@ def _frame(rng, scene):
 
 def _unit(angle: float) -> np.ndarray:
     return np.array([math.cos(angle), math.sin(angle)])
+
+
+def _inside(point: np.ndarray) -> np.ndarray:
+    return np.clip(point, 0.07, 0.93)
 
 
 def _rotation(angle: float) -> np.ndarray:

@@ -5,6 +5,7 @@ of the picture's side, so that a picture is the same picture at every resolution
 """
 
 import functools
+import math
 
 import cv2
 import numpy as np
@@ -65,8 +66,8 @@ def blend(
 class Layer:
     """One-channel drawing, finer than the picture: at least 256 pixels wide and twice its size.
 
-    Widths are given in 256ths of the picture's side (a quarter of a pixel at 64 pixels), rounded,
-    and points as fractions of the side, from 0 to 1.
+    Widths are given in 256ths of the picture's side (a quarter of a pixel at 64 pixels) and
+    points as fractions of the side, from 0 to 1.
     """
 
     def __init__(self, size: int):
@@ -79,35 +80,42 @@ class Layer:
         points = np.clip(np.asarray(points, float), -4.0, 5.0)
         return np.round((points * self._side - 0.5) * (1 << _SUB)).astype(np.int32)
 
-    def _pixels(self, width: float) -> int:
-        return max(1, round(round(width) * self._side / 256))
+    def _stroke(self, width: float) -> tuple[int, float]:
+        """OpenCV's thickness for a line of `width`, and the share of it that is inked.
+
+        OpenCV draws smooth lines 1.4 pixels wider than asked (measured), and odd thicknesses above
+        1 like the next even one. A line is drawn as the next wider one that exists, fainter.
+        """
+        wanted = width * self._side / 256
+        steps = max(0, math.ceil((wanted - 1.4) / 2))
+        return max(1, 2 * steps), min(1.0, wanted / (1.4 + 2 * steps))
 
     def line(self, points: np.ndarray, width: float, value: float = 1.0) -> None:
         """An open polygon through `points` [n, 2]."""
+        thickness, share = self._stroke(width)
         cv2.polylines(
             self._canvas,
             [self._fixed(points)],
             False,
-            float(255 * value),
-            self._pixels(width),
+            255 * value * share,
+            thickness,
             cv2.LINE_AA,
             _SUB,
         )
 
     def polygon(self, points: np.ndarray, value: float = 1.0) -> None:
         """A filled polygon with the corners `points` [n, 2]."""
-        cv2.fillPoly(self._canvas, [self._fixed(points)], float(255 * value), cv2.LINE_AA, _SUB)
+        cv2.fillPoly(self._canvas, [self._fixed(points)], 255 * value, cv2.LINE_AA, _SUB)
 
-    def circle(self, centre: np.ndarray, radius: float, width: float = 0, value: float = 1.0):
+    def circle(
+        self, centre: np.ndarray, radius: float, width: float = 0.0, value: float = 1.0
+    ) -> None:
         """A circle of the given line width, or a disc where that is 0."""
+        thickness, share = self._stroke(width) if width else (cv2.FILLED, 1.0)
+        x, y = (int(c) for c in self._fixed(centre))
+        radius = max(1, round(radius * self._side * (1 << _SUB)))
         cv2.circle(
-            self._canvas,
-            tuple(int(c) for c in self._fixed(centre)),
-            max(1, int(radius * self._side * (1 << _SUB))),
-            float(255 * value),
-            self._pixels(width) if width else cv2.FILLED,
-            cv2.LINE_AA,
-            _SUB,
+            self._canvas, (x, y), radius, 255 * value * share, thickness, cv2.LINE_AA, _SUB
         )
 
     def coverage(self) -> Float[np.ndarray, 's s']:

@@ -108,7 +108,7 @@ def _outline(u, rng, size):
     """
     x, y = grid(size)
     cx, cy = rng.normal(0, 0.045), rng.normal(0, 0.045)
-    radius = 0.125 * 2.9 ** u['size'] * math.exp(rng.normal(0, 0.15))
+    radius = 0.135 * 2.75 ** u['size'] * math.exp(rng.normal(0, 0.13))
     radius = min(max(radius, 0.07), 0.5)
     axis = rng.uniform(0, 2 * math.pi)
     x, y = x - cx, y - cy

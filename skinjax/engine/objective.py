@@ -13,7 +13,7 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 
 Variables = dict[str, Any]
-Batch = dict[str, Array]
+Batch = dict[str, Any]
 Schedule = Callable[[Int[Array, '']], Float[Array, '']]
 
 

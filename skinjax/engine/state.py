@@ -5,7 +5,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array
 
 from skinjax.engine.objective import Batch, Objective, Variables
 
@@ -15,14 +15,14 @@ class TrainState:
     """State between two batches.
 
     Attributes:
-        step: batches seen.
+        step: batches seen, an int32 scalar.
         params: by group.
         model: other collections (batch statistics, group weights, ...).
         opt: optimizer name -> group -> optax state.
         ema: exponential moving average of `params`, or empty.
     """
 
-    step: Int[Array, '']
+    step: Any
     params: dict[str, Any]
     model: dict[str, Any]
     opt: dict[str, dict[str, Any]]

@@ -148,7 +148,7 @@ def _apply(objective: Objective, phase: Phase, params, opt, grads, step):
         optimizer = objective.optimizers[name]
         mine = {g: grads[g] for g in groups}
         if optimizer.clip:
-            norm = optax.global_norm(mine) + 1e-12
+            norm = optax.tree.norm(mine) + 1e-12
             mine = optax.tree.scale(jnp.minimum(1.0, optimizer.clip / norm), mine)
         opt[name] = dict(opt[name])
         for group in groups:

@@ -1,5 +1,6 @@
 """What a run leaves behind while it works: `metrics.jsonl`, strict JSON and progress lines."""
 
+import io
 import json
 import math
 import os
@@ -205,12 +206,12 @@ class Progress:
         every_seconds: float = 10.0,
         examples_per_step: int = 0,
         enabled: bool = True,
-        stream: TextIO | None = None,
+        stream: io.TextIOBase | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.total, self.every, self.examples = total, every_seconds, examples_per_step
         self.enabled, self.clock = enabled, clock
-        self.stream = sys.stderr if stream is None else stream
+        self.stream: Any = sys.stderr if stream is None else stream
         self._told_step, self._told_time = start, clock()
         self._bar = None
         if enabled and self.stream.isatty():

@@ -177,7 +177,7 @@ class BatchNorm(nn.Module):
                 'choose a divisor of the global batch size'
             )
         grouped = x.reshape(self.groups, -1, c)
-        y, m, v = _standardize(grouped.astype(jnp.float32), scale, bias, self.epsilon)
+        y, m, v = _standardize(grouped.astype(jnp.float32), scale[None], bias[None], self.epsilon)
         if not self.is_initializing():
             n = grouped.shape[1]
             unbiased = v * (n / max(n - 1, 1))
@@ -187,12 +187,16 @@ class BatchNorm(nn.Module):
 
     def _affine(self, x, factor, offset):
         dtype = self.dtype or x.dtype
-        return x.astype(dtype) * factor.astype(dtype) + offset.astype(dtype)
+        shape = (1,) * (x.ndim - 1) + (-1,)
+        factor, offset = (v.astype(dtype).reshape(shape) for v in (factor, offset))
+        return x.astype(dtype) * factor + offset
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _standardize(x, scale, bias, epsilon):
     """(scale (x - mean) / sqrt(var + epsilon) + bias, mean, var) of each group of x [g, n, c].
+
+    Scale and bias are [1, c].
 
     The backward pass is written out: two sums and one affine map of (gradient, x). No gradient
     flows through the returned statistics, which only feed the running averages.
@@ -219,7 +223,7 @@ def _standardize_backward(epsilon, residual, gradients):
     slope = -factor * rate * along / n
     offset = -factor * total / n - slope * mean
     dx = g * factor[:, None] + x * slope[:, None] + offset[:, None]
-    return dx, along.sum(0), total.sum(0)
+    return dx, along.sum(0, keepdims=True), total.sum(0, keepdims=True)
 
 
 def _channel_sum(x):

@@ -138,7 +138,7 @@ class Clock:
 def test_plain_lines_come_now_and_then_with_rate_and_time_left():
     clock, stream = Clock(), io.StringIO()
     progress = Progress(
-        200, start=100, every_seconds=10, examples_per_step=8, stream=stream, clock=clock
+        200, start=100, every_seconds=10.0, examples_per_step=8, stream=stream, clock=clock
     )
     for step in range(101, 201):
         clock.now += 0.5
@@ -170,7 +170,7 @@ def test_progress_is_silent_when_disabled_and_a_bar_on_a_terminal():
 
 
 @pytest.mark.parametrize(
-    ('seconds', 'text'), [(0, '0s'), (59.7, '1m00s'), (185, '3m05s'), (7620, '2h07m')]
+    ('seconds', 'text'), [(0.0, '0s'), (59.7, '1m00s'), (185.0, '3m05s'), (7620.0, '2h07m')]
 )
 def test_durations(seconds, text):
     assert writer.duration(seconds) == text

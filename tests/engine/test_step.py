@@ -1,0 +1,225 @@
+"""The one training step: phases, weighted means over the global batch, devices, slices."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from skinjax.engine import state
+from skinjax.engine.mesh import Mesh
+from skinjax.engine.objective import Loss, Objective, Optimizer, Output, Phase
+from skinjax.engine.step import example_keys, make_step, weighted_sum
+from tests.helpers import small_run, tiny_data
+
+METHODS = ('baseline', 'lntl', 'tabe', 'clgr', 'group_dro')
+
+
+def build(method, data, **fields):
+    from skinjax.train import build_objective
+
+    config = small_run(method, **{'data.batch_size': 16, **fields})
+    return build_objective(config, data)[0]
+
+
+def batches(records, count, size=16):
+    rng = np.random.default_rng(0)
+    for _ in range(count):
+        rows = rng.choice(len(records), size, replace=False)
+        yield {
+            'image': np.stack([records.read(int(r))['image'] for r in rows]),
+            'label': records.labels[rows],
+            'valid': np.ones(size, bool),
+            **{name: values[rows] for name, values in records.bias.items()},
+        }
+
+
+def train(objective, data, *, devices=1, parallel='jit', steps=3, **options):
+    """Metrics and final state of a few steps on `devices` virtual devices."""
+    mesh = Mesh.create(parallel, devices)
+    step = mesh.compile_step(make_step(objective, axis=mesh.axis, **options), jax.random.key(3))
+    found = list(batches(data.splits['train'], steps))
+    first = jax.tree.map(jnp.asarray, found[0])
+    init = jax.jit(lambda key: state.create(objective, key, first, ema=bool(options.get('ema'))))
+    now = mesh.distribute(init(jax.random.key(0)))
+    history = []
+    for batch in found:
+        now, metrics = step(now, mesh.put_batch(batch))
+        history.append(jax.device_get(metrics))
+    return history, jax.device_get(mesh.collect(now))
+
+
+def assert_close(a, b, tolerance=1e-5):
+    for path, x in jax.tree_util.tree_leaves_with_path(a):
+        y = b
+        for key in path:
+            y = y[key.key] if hasattr(key, 'key') else y[key.idx]
+        scale = max(float(np.abs(x).max()), 1e-3)
+        assert np.abs(np.asarray(x) - np.asarray(y)).max() <= tolerance * scale, path
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_losses_do_not_depend_on_the_number_of_devices(method):
+    data = tiny_data(size=16)
+    objective = build(method, data, **{'model.norm_groups': 4})
+    first, end = train(objective, data)
+    for devices in (2, 4):
+        other, other_end = train(objective, data, devices=devices)
+        for a, b in zip(first, other, strict=True):
+            for name in a:
+                assert a[name] == pytest.approx(b[name], rel=1e-5, abs=1e-6), name
+        assert_close(end.params, other_end.params)
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_pmap_equals_jit_with_a_norm_group_per_device(method):
+    data = tiny_data(size=16)
+    grouped = build(method, data, **{'model.norm_groups': 4})
+    plain = build(method, data)
+    first, end = train(grouped, data)
+    other, other_end = train(plain, data, devices=4, parallel='pmap')
+    for a, b in zip(first, other, strict=True):
+        for name in a:
+            assert a[name] == pytest.approx(b[name], rel=1e-5, abs=1e-6), name
+    assert_close(end.params, other_end.params)
+    assert_close(end.model, other_end.model)
+
+
+def test_norm_groups_matter():
+    data = tiny_data(size=16)
+    one, _ = train(build('baseline', data), data, steps=1)
+    four, _ = train(build('baseline', data, **{'model.norm_groups': 4}), data, steps=1)
+    assert abs(one[0]['main/main'] - four[0]['main/main']) > 1e-4
+
+
+@pytest.mark.parametrize('method', ['clgr', 'group_dro'])
+def test_accumulation_is_exact(method):
+    data = tiny_data(size=16)
+    whole, end = train(build(method, data, **{'model.norm_groups': 4}), data)
+    sliced, other = train(build(method, data), data, accumulate=4)
+    for a, b in zip(whole, sliced, strict=True):
+        for name in a:
+            assert a[name] == pytest.approx(b[name], rel=1e-5, abs=1e-6), name
+    assert_close(end.params, other.params)
+    assert_close(end.model, other.model)
+
+
+def test_accumulation_that_does_not_divide_is_refused():
+    data = tiny_data(size=16)
+    with pytest.raises(ValueError, match='accumulate = 3 does not divide'):
+        train(build('baseline', data), data, accumulate=3)
+
+
+def test_ema_follows_the_parameters():
+    data = tiny_data(size=16)
+    objective = build('baseline', data)
+    _, end = train(objective, data, steps=1, ema=0.9)
+    first = jax.tree.map(jnp.asarray, next(batches(data.splits['train'], 1)))
+    create = jax.jit(lambda key: state.create(objective, key, first, ema=True))
+    initial = jax.device_get(create(jax.random.key(0)))
+    want = jax.tree.map(lambda old, new: 0.9 * old + 0.1 * new, initial.params, end.params)
+    assert_close(want, end.ema)
+    assert end.variables()['params'] is end.ema
+
+
+def test_weighted_sum_ignores_rows_of_weight_zero():
+    loss = Loss(jnp.array([1.0, jnp.nan, 3.0]), jnp.array([1.0, 0.0, 0.5]))
+    assert weighted_sum(loss).tolist() == [2.5, 1.5]
+
+
+def test_example_keys_follow_the_place_in_the_global_batch():
+    batch = {'label': jnp.zeros(8, jnp.int32)}
+    keys = example_keys(jax.random.key(1), 2, batch, None)
+    mapped = jax.pmap(lambda b: example_keys(jax.random.key(1), 2, b, 'data'), axis_name='data')(
+        {'label': jnp.zeros((4, 2), jnp.int32)}
+    )
+    assert jnp.array_equal(jax.random.key_data(keys), jax.random.key_data(mapped).reshape(8, -1))
+
+
+def scalar_objective(phases, momentum=0.9, rate=0.1):
+    """One parameter p = 1 in group `a`, one in group `b`."""
+    sgd = Optimizer(optax.trace(momentum), ('a', 'b'), optax.constant_schedule(rate))
+    init = lambda key, batch: {'params': {'a': {'p': jnp.ones(())}, 'b': {'p': jnp.ones(())}}}  # noqa: E731
+    return Objective(init, {'sgd': sgd}, phases, lambda v, x: {'logits': x})
+
+
+def slope(a, b):
+    """A phase loss whose gradient is a for group a and b for group b."""
+
+    def loss(variables, batch, moment):
+        params = variables['params']
+        value = a * params['a']['p'] + b * params['b']['p']
+        return Output(
+            {'main': Loss(jnp.full(batch['label'].shape, value), jnp.ones(batch['label'].shape))}
+        )
+
+    return loss
+
+
+def run_scalar(objective, steps=1):
+    batch = {'label': jnp.zeros(4, jnp.int32)}
+    now = state.create(objective, jax.random.key(0), batch, ema=False)
+    step = jax.jit(make_step(objective))
+    for _ in range(steps):
+        now, _ = step(now, batch, jax.random.key(0))
+    return now
+
+
+def test_momentum_of_a_group_that_is_not_stepped_stands_still():
+    phases = (
+        Phase('one', slope(1.0, 1.0), {'sgd': ('a', 'b')}),
+        Phase('two', slope(0.0, 5.0), {'sgd': ('a',)}),
+    )
+    now = run_scalar(scalar_objective(phases))
+    # a: 1 - .1 = .9, then a phantom step by momentum alone: .9 - .09 = .81
+    assert float(now.params['a']['p']) == pytest.approx(0.81)
+    # b: its gradient of phase two is never taken
+    assert float(now.params['b']['p']) == pytest.approx(0.9)
+
+
+def test_later_phases_see_the_updated_parameters_and_kept_arrays():
+    seen = []
+
+    def first(variables, batch, moment):
+        value = variables['params']['a']['p'] * jnp.ones(4)
+        return Output({'main': Loss(value, jnp.ones(4))}, keep={'before': value})
+
+    def second(variables, batch, moment):
+        seen.append('before' in batch)
+        value = (
+            variables['params']['a']['p'] * batch['before'] / jax.lax.stop_gradient(batch['before'])
+        )
+        return Output({'main': Loss(value, jnp.ones(4))})
+
+    phases = (Phase('one', first, {'sgd': ('a',)}), Phase('two', second, {'sgd': ('a',)}))
+    objective = scalar_objective(phases, momentum=0.0)
+    batch = {'label': jnp.zeros(4, jnp.int32)}
+    now = state.create(objective, jax.random.key(0), batch, ema=False)
+    now, metrics = jax.jit(make_step(objective))(now, batch, jax.random.key(0))
+    assert seen == [True]
+    assert float(metrics['one/main']) == pytest.approx(1.0)
+    assert float(metrics['two/main']) == pytest.approx(0.9)
+    assert float(now.params['a']['p']) == pytest.approx(0.8)
+
+
+def test_clipping_takes_the_norm_over_the_groups_of_the_phase():
+    objective = scalar_objective((Phase('one', slope(3.0, 4.0), {'sgd': ('a', 'b')}),))
+    clipped = dataclasses.replace(objective.optimizers['sgd'], clip=1.0)
+    now = run_scalar(dataclasses.replace(objective, optimizers={'sgd': clipped}))
+    assert float(now.params['a']['p']) == pytest.approx(1 - 0.1 * 0.6)
+    assert float(now.params['b']['p']) == pytest.approx(1 - 0.1 * 0.8)
+
+
+def test_two_optimizers_of_one_group_see_the_same_gradient():
+    base = scalar_objective((Phase('one', slope(1.0, 0.0), {'sgd': ('a',), 'second': ('a',)}),))
+    second = Optimizer(optax.identity(), ('a',), optax.constant_schedule(0.01))
+    now = run_scalar(dataclasses.replace(base, optimizers={**base.optimizers, 'second': second}))
+    assert float(now.params['a']['p']) == pytest.approx(1 - 0.1 - 0.01)
+
+
+def test_a_phase_that_steps_foreign_groups_is_refused():
+    objective = scalar_objective((Phase('one', slope(1.0, 1.0), {'sgd': ('head',)}),))
+    with pytest.raises(ValueError, match=r"phase 'one' steps \['head'\].*owns \['a', 'b'\]"):
+        run_scalar(objective)
