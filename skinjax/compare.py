@@ -118,7 +118,7 @@ def _share_cores(slots: Any, workers: int) -> None:
 
 
 def _train(values: dict[str, Any], folder: str) -> str:
-    """One run; what it prints goes to a .log file beside it. Returns its AUCs for the progress line."""
+    """One run, logged to a .log file beside it; returns its AUCs for the progress line."""
     import jax
     from absl import logging
 

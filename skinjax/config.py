@@ -121,6 +121,15 @@ def train(
     return config.lock()
 
 
+def evaluate(source: str = '') -> ConfigDict:
+    """Defaults of kind 'evaluate', with the data section of `source` where one is named."""
+    from skinjax.data import records
+
+    data = {**records.COMMON, **plugin('data', source)} if source else {}
+    values = {'kind': 'evaluate', 'init_from': '', 'devices': 0, 'evaluate': dict(EVALUATE)}
+    return ConfigDict({**values, 'data': data}).lock()
+
+
 def compare(runs: dict[str, ConfigDict], **fields: Any) -> ConfigDict:
     """Defaults of kind 'compare' for the train configs `runs`, with `fields` replaced.
 
@@ -156,7 +165,7 @@ def resolve(config: ConfigDict) -> ConfigDict:
     if config.get('parallel', 'jit') not in ('jit', 'pmap'):
         raise ValueError(f"config.parallel is {config.parallel!r}: choose 'jit' or 'pmap'")
     for section, folder in (('data', 'data'), ('model', 'models'), ('objective', 'objectives')):
-        if section in config:
+        if section in config and len(config[section]):
             _belongs(section, config[section], find(folder, config[section].name))
     return config.copy_and_resolve_references()
 

@@ -35,8 +35,9 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     from skinjax.engine import checkpoint
 
     trained = configs.load_run(config.init_from)
-    if config.data.name:
-        trained = configs.override(trained, {'data': config.data})
+    if len(config.data):
+        kept = {name: trained.data[name] for name in ('image_size', 'mean', 'std')}
+        trained = configs.override(trained, {'data': configs.override(config.data, kept)})
     trained = configs.override(trained, {'evaluate': config.evaluate})
     if configs.claim(config, workdir):
         print(f'{workdir} is done: {workdir}/report.html (delete it to run again)', flush=True)

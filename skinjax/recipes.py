@@ -8,6 +8,7 @@ from skinjax import config as configs
 
 UNLEARNING = ('lntl', 'tabe', 'clgr')
 VARIANTS = ('', 'oracle', 'resample', 'paper', 'cameras', 'isic2017', 'isic2017_instrument')
+COMPARISONS = ('', 'full', 'paper', 'cameras', 'isic2017', 'isic2017_instrument')
 
 
 def unlearning(method: str, variant: str = '') -> ConfigDict:
@@ -84,6 +85,9 @@ def compare_unlearning(variant: str = '') -> ConfigDict:
     The further variant `full` has rulers on 5 % of the nevi and 90 % of the melanomas: no cell of
     class x ruler is empty, and plain resampling can solve the problem.
     """
+    if variant not in COMPARISONS:
+        known = ', '.join(name for name in COMPARISONS if name)
+        raise ValueError(f'unknown variant {variant!r} of the comparison: choose one of {known}')
     inner = '' if variant == 'full' else variant
     runs = {name: unlearning(name, inner) for name in ('baseline', *UNLEARNING)}
     real = variant.startswith('isic2017')

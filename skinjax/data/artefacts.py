@@ -140,7 +140,7 @@ def _ruler(rng, scene):
     """A floating scale bar, or a ruler along one edge, sometimes on a white strip."""
     size = len(scene.image)
     ink, strip = Layer(size), Layer(size)
-    floating, contrast = rng.random() < 0.55, rng.uniform(0.55, 0.98)
+    floating, contrast = rng.random() < 0.55, rng.uniform(0.5, 0.98)
     tilt = rng.normal(0, 0.12 if rng.random() < 0.7 else 0.35)
     spin = _rotation(rng.integers(4) * math.pi / 2 + tilt)
     if floating:
@@ -156,7 +156,7 @@ def _ruler(rng, scene):
     if on_strip:
         top = offset - 0.9 * tick
         strip.polygon(0.5 + np.array([[-1, top], [1, top], [1, 1], [-1, 1]]) @ spin)
-    width = rng.uniform(4, 6.5)
+    width = rng.uniform(4, 6)
     for i, x in enumerate(ticks):
         top = offset - tick * (1.9 if i % 5 == 0 else 1.0)
         ink.line(0.5 + np.array([[x, offset + below], [x, top]]) @ spin, width)

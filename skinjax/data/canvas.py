@@ -114,9 +114,7 @@ class Layer:
         thickness, share = self._stroke(width) if width else (cv2.FILLED, 1.0)
         x, y = (int(c) for c in self._fixed(centre))
         radius = max(1, round(radius * self._side * (1 << _SUB)))
-        cv2.circle(
-            self._canvas, (x, y), radius, 255 * value * share, thickness, cv2.LINE_AA, _SUB
-        )
+        cv2.circle(self._canvas, (x, y), radius, 255 * value * share, thickness, cv2.LINE_AA, _SUB)
 
     def coverage(self) -> Float[np.ndarray, 's s']:
         """What share of each pixel is drawn over, 0 to 1."""

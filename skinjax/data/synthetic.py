@@ -49,7 +49,8 @@ DEFAULTS: dict[str, Any] = {
     'camera_skew': 1.5,
     'ita_mean': ITA_MEAN,
     'ita_sd': ITA_SD,
-    'test_seed': 900001,
+    # Of the test pictures; with this one their own Bayes AUC is 0.9698 for two classes.
+    'test_seed': 900006,
 }
 
 _BACKGROUND = ('hair', 'bubbles')

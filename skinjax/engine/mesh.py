@@ -59,7 +59,7 @@ class Mesh:
         """Layout of the state: one copy per device."""
         return self._sharding(PartitionSpec())
 
-    def put_batch(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    def put_batch(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
         """This process's share of a batch as (a shard of) the global one."""
         if self.parallel == 'pmap':
             local = len(self._local())

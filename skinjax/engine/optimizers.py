@@ -67,8 +67,8 @@ def schedule(config: Any, steps: int) -> Schedule:
     }
     if config.schedule not in kinds:
         raise ValueError(f'unknown schedule {config.schedule!r}: choose one of {", ".join(kinds)}')
-    main = kinds[config.schedule]()
-    if not warmup:
-        return lambda step: jnp.asarray(main(step), jnp.float32)
-    joined = optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), main], [warmup])
-    return lambda step: jnp.asarray(joined(step), jnp.float32)
+    chosen = kinds[config.schedule]()
+    if warmup:
+        rise = optax.linear_schedule(0.0, peak, warmup)
+        chosen = optax.join_schedules([rise, chosen], [warmup])
+    return lambda step: jnp.asarray(chosen(jnp.asarray(step, jnp.float32)), jnp.float32)

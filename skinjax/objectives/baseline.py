@@ -15,7 +15,7 @@ DEFAULTS = {'label_smoothing': 0.0}
 
 def build(config: Any, data: DataSet, steps: int) -> Objective:
     """Cross-entropy of the main head, updating encoder and head."""
-    net = network.build(config, data)
+    net = network.create(config, data)
 
     def loss(variables, batch, moment):
         features, state = net.encode(variables, batch['image'])

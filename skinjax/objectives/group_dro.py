@@ -29,7 +29,7 @@ def build(config: Any, data: DataSet, steps: int) -> Objective:
     Raises:
         ValueError: the data set does not have the bias variable.
     """
-    net = network.build(config, data)
+    net = network.create(config, data)
     name, train = config.objective.bias, data.splits['train']
     if name not in data.bias:
         raise network.unknown_bias(name, data)
@@ -44,7 +44,7 @@ def build(config: Any, data: DataSet, steps: int) -> Objective:
     def loss(variables, batch, moment):
         features, state = net.encode(variables, batch['image'])
         main = net.main_loss(variables, features, batch, moment)
-        known = (batch[name] >= 0) * main.weights
+        known = jnp.where(batch[name] >= 0, main.weights, 0.0)
         group = jnp.maximum(batch['label'], 0) * values + jnp.maximum(batch[name], 0)
         weights = (variables['objective']['group_weights'] / share)[group] * known
         sums = {

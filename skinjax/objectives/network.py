@@ -97,7 +97,7 @@ def _state(variables: Variables) -> Variables:
     return {name: value for name, value in variables.items() if name != 'params'}
 
 
-def build(config: Any, data: DataSet, heads: Mapping[str, BiasHead] | None = None) -> Network:
+def create(config: Any, data: DataSet, heads: Mapping[str, BiasHead] | None = None) -> Network:
     """The network of `config.model` for the classes of `data`, with bias heads `heads`."""
     encoder = configs.find('models', config.model.name).build(config.model)
     classes = len(data.classes)

@@ -85,7 +85,7 @@ def assemble(config: Any, data: DataSet, steps: int, heads: Mapping[str, Any]) -
     compat = _switches(config.objective.compat)
     parts = [Head.create(name, spec, data, config.objective, steps) for name, spec in heads.items()]
     specs = {part.name: part.spec() for part in parts}
-    net = network.build(config, data, specs)
+    net = network.create(config, data, specs)
     learner = Unlearner(net, tuple(parts), compat)
     opts = {'main': net.main_optimizer(steps)}
     opts |= {part.group: part.optimizer() for part in parts}
@@ -142,7 +142,11 @@ class Head:
 
     def strength(self, step: Array) -> Float[Array, '']:
         """Factor in [0, 1] of entropy, confusion and reversal at `step`."""
-        return jnp.minimum(1.0, step / self.ramp) if self.ramp else jnp.ones(())
+        return (
+            jnp.minimum(1.0, jnp.asarray(step, jnp.float32) / max(self.ramp, 1))
+            if self.ramp
+            else jnp.ones(())
+        )
 
     def of_class(self, logits: Float[Array, 'b c k'], batch: Batch) -> Float[Array, 'b k']:
         """The logits of each example's own class (conditional), or the only ones."""
@@ -156,13 +160,13 @@ class Head:
         value = batch[self.name]
         row = jnp.maximum(batch['label'], 0) if len(self.weights) > 1 else 0
         weight = jnp.asarray(self.weights, jnp.float32)[row, jnp.maximum(value, 0)]
-        return weight * (value >= 0) * batch['valid']
+        return jnp.where((value >= 0) & batch['valid'], weight, 0.0)
 
     def main_weights(self, batch: Batch) -> Float[Array, ' b']:
         """1 for examples of classes in which the variable can be unlearned at all."""
         usable = jnp.asarray(self.weights.sum(1) > 0, jnp.float32)
         row = jnp.maximum(batch['label'], 0) if len(self.weights) > 1 else 0
-        return usable[row] * batch['valid']
+        return jnp.where(batch['valid'], usable[row], 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,7 +219,7 @@ class Unlearner:
             logits, _ = self.net.detect(frozen, seen, head.name)
             values = losses.cross_entropy(head.of_class(logits, batch), batch[head.name])
             if head.options.cap:
-                values *= lax.stop_gradient(values < head.options.cap)
+                values = jnp.where(values < head.options.cap, values, 0.0)
             terms[f'{head.name}_push'] = Loss(values, head.sample_weights(batch))
         new = state if 'double_stats' in self.compat else {}
         return Output(terms, new, keep={'features': fixed})

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -19,7 +20,7 @@ from skinjax import config as configs
 from skinjax.data.records import DataSet, Records
 from skinjax.engine import state
 from skinjax.engine.step import example_keys, make_step
-from skinjax.models import resnet as flax_resnet
+from skinjax.models import resnet as skin_resnet
 from skinjax.objectives import unlearning
 from third_party.torch_baselines import convert, resnet
 from third_party.torch_baselines.unlearning import COMPAT, Method, Trainer, inverse_count_weights
@@ -41,6 +42,7 @@ class Case:
     batch: int = 12
     steps: int = 5
     offset: float = 0.0  # of normalised activations, to keep the many of a deep net off the kink
+    slack: float = 1.0  # factor of the tolerances
 
 
 def published(method: str, rate: float) -> dict[str, Any]:
@@ -83,7 +85,9 @@ CASES = {
         {**ONE, 'conditional': True, 'hidden': 16, 'clip': 0.1, 'ramp': 1.0},
         {'clip': 0.5, 'weight_decay': 1e-2},
     ),
-    'resnet18': Case('clgr', ONE, variant='resnet18', size=64, batch=8, steps=2, offset=1.5),
+    'resnet18': Case(
+        'clgr', ONE, variant='resnet18', size=64, batch=8, steps=2, offset=1.5, slack=5.0
+    ),
 }
 
 
@@ -130,12 +134,13 @@ def batches(case: Case, seed: int) -> list[dict[str, np.ndarray]]:
     return found
 
 
-def make_config(case: Case):
+def make_config(case: Case) -> Any:
+    """The config of a case, without dropout."""
     objective = configs.plugin('objectives', case.objective)
     for name, value in case.fields.items():
         objective[name] = {**objective[name], **value} if isinstance(value, dict) else value
     model = configs.plugin('models', 'resnet', variant=case.variant)
-    config = configs.train(objective=objective, model=model)
+    config: Any = configs.train(objective=objective, model=model)
     config.model.dropout = 0.0
     config.optimizer.update(learning_rate=0.01, momentum=0.9, **case.optimizer)
     return config
@@ -148,13 +153,16 @@ def compiled(name: str):
     objective = configs.find('objectives', case.objective).build(
         make_config(case), dataset(), case.steps
     )
-    example = batches(case, 0)[0]
+    example = jax.tree.map(jnp.asarray, batches(case, 0)[0])
     create = functools.partial(state.create, objective, batch=example, ema=False)
-    return jax.jit(make_step(objective)), jax.eval_shape(create, jax.random.key(0))
+    # Compiling costs far more here than the few steps: the least optimisation is the fastest.
+    options = {'xla_backend_optimization_level': '0' if case.variant == 'narrow' else '1'}
+    step = jax.jit(make_step(objective), compiler_options=options)
+    return step, jax.eval_shape(create, jax.random.key(0))
 
 
-def random_state(shapes: Any, seed: int, offset: float) -> Any:
-    """A state with random weights.
+def random_weights(shapes: Any, seed: int, offset: float = 0.0) -> Any:
+    """Random weights, running averages of a fresh model, and zeros for the rest.
 
     Scales and offsets are random too: a fresh block is the identity, which would hide its inside.
     """
@@ -162,18 +170,17 @@ def random_state(shapes: Any, seed: int, offset: float) -> Any:
 
     def fill(path, leaf):
         keys = [getattr(part, 'key', getattr(part, 'name', '')) for part in path]
-        if keys[-1] == 'kernel':
-            values = rng.normal(0, np.sqrt(2 / np.prod(leaf.shape[:-1])), leaf.shape)
-        elif keys[-1] == 'scale' and keys[0] == 'params':
-            values = rng.uniform(0.5, 1.0, leaf.shape)
-        elif keys[-1] == 'bias' and keys[0] == 'params':
-            values = rng.normal(offset if 'norm' in keys[-2] else 0, 0.1, leaf.shape)
-        else:
+        if 'params' not in keys:
             values = np.full(leaf.shape, keys[-1] == 'var')
+        elif keys[-1] == 'kernel':
+            values = rng.normal(0, np.sqrt(2 / np.prod(leaf.shape[:-1])), leaf.shape)
+        elif keys[-1] == 'scale':
+            values = rng.uniform(0.5, 1.0, leaf.shape)
+        else:
+            values = rng.normal(offset if 'norm' in keys[-2] else 0, 0.1, leaf.shape)
         return values.astype(leaf.dtype)
 
-    state = jax.tree_util.tree_map_with_path(fill, shapes)
-    return state.replace(opt=jax.tree.map(np.zeros_like, state.opt))
+    return jax.tree_util.tree_map_with_path(fill, shapes)
 
 
 @functools.cache
@@ -181,7 +188,7 @@ def run_skinjax(name: str, seed: int):
     """(state before, state after, confusion targets that were drawn: [step][K])."""
     step, shapes = compiled(name)
     key = jax.random.key(seed)
-    start = now = random_state(shapes, seed, CASES[name].offset)
+    start = now = random_weights(shapes, seed, CASES[name].offset)
     targets = []
     for batch in batches(CASES[name], seed):
         keys = example_keys(jax.random.fold_in(key, now.step), 1, batch, None)
@@ -191,7 +198,7 @@ def run_skinjax(name: str, seed: int):
     return start, now, targets
 
 
-def heads(case: Case) -> dict[str, Mapping[str, Any]]:
+def heads(case: Case) -> dict[str, dict[str, Any]]:
     """Bias variable -> options of its head, with the defaults of its method."""
     options = make_config(case).objective
     if case.objective == 'baseline':
@@ -237,11 +244,14 @@ def run_torch(name: str, seed: int, compat=None) -> Trainer:
     case = CASES[name]
     start, _, targets = run_skinjax(name, seed)
     weights = convert.to_torch(start.params, start.model['batch_stats'])
-    trainer = make_trainer(case, weights, case.fields.get('compat', ()) if compat is None else compat)
+    trainer = make_trainer(
+        case, weights, case.fields.get('compat', ()) if compat is None else compat
+    )
     for i, (batch, target) in enumerate(zip(batches(case, seed), targets, strict=True)):
         tensors = {k: torch.from_numpy(v) for k, v in batch.items()}
         bias = {k: tensors[k].long() for k in trainer.methods}
-        drawn = {k: target[len(BIAS[next(iter(bias))])] for k in bias}
+        seen = {k: next(iter(bias)) if 'shared_heads' in trainer.compat else k for k in bias}
+        drawn = {k: target[len(BIAS[seen[k]])] for k in bias}
         strength = min(1.0, i / case.steps) if case.fields.get('ramp') else 1.0
         images = tensors['image'].permute(0, 3, 1, 2)
         trainer.step(images, tensors['label'].long(), bias, strength=strength, targets=drawn)
@@ -292,7 +302,7 @@ def test_training_agrees(name):
     measured = []
     for seed in range(3):
         measured.append(compare(name, seed))
-        if all(measured[-1][k] < limit for k, limit in TOLERANCE.items()):
+        if all(measured[-1][k] < limit * CASES[name].slack for k, limit in TOLERANCE.items()):
             return
     pytest.fail(f'{name}: {measured}')
 
@@ -316,10 +326,55 @@ def test_agreement_would_notice_a_missing_switch(switch, name):
 def test_both_sides_know_the_same_switches():
     assert set(COMPAT) == set(unlearning.SWITCHES)
 
-if __name__ == '__main__':
-    import sys, time
-    torch.set_num_threads(1)
-    for name in sys.argv[1:] or CASES:
-        for seed in range(3):
-            t = time.time()
-            print(name, seed, compare(name, seed), time.time() - t, flush=True)
+
+def test_bottlenecks_and_grouped_convolutions_agree():
+    """Forward pass, in training and in evaluation, of what no training case contains."""
+    here = skin_resnet.ResNet(skin_resnet.Variant((1, 2), 16, cardinality=4, group_width=16))
+    there = resnet.ResNet(
+        resnet.Architecture((1, 2), bottleneck=True, groups=4, width_per_group=16, base=16)
+    )
+    images = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype(np.float32)
+    shapes = jax.eval_shape(
+        functools.partial(here.init, train=True), jax.random.key(0), jnp.asarray(images)
+    )
+    variables = random_weights(shapes, 0)
+    tree = ({'encoder': variables[part]} for part in ('params', 'batch_stats'))
+    weights = {k.removeprefix('encoder.'): v for k, v in convert.to_torch(*tree).items()}
+    there.load_state_dict(weights)
+    theirs = torch.from_numpy(images).permute(0, 3, 1, 2)
+    train = jax.jit(functools.partial(here.apply, train=True, mutable=['batch_stats']))
+    (features, _), stats = train(variables, images)  # type: ignore[misc]
+    np.testing.assert_allclose(features, there.train()(theirs).detach().numpy(), atol=1e-5)
+    evaluate = jax.jit(functools.partial(here.apply, train=False))
+    features, _ = evaluate({**variables, **stats}, images)
+    np.testing.assert_allclose(features, there.eval()(theirs).detach().numpy(), atol=1e-5)
+
+
+def test_conversion_there_and_back():
+    start = run_skinjax('options', 0)[0]
+    variables = {'params': start.params, **start.model}
+    state = convert.to_torch(start.params, start.model['batch_stats'])
+    back = convert.to_flax(state, like=variables)
+    jax.tree.map(np.testing.assert_array_equal, back, variables)
+    state['encoder.conv1.weight'].zero_()
+    assert np.abs(start.params['encoder']['stem_conv']['conv']['kernel']).max() > 0
+    with pytest.raises(ValueError, match=r"no place for \['fc.weight'\]"):
+        convert.to_flax(state | {'fc.weight': torch.zeros(1)}, like=variables)
+    with pytest.raises(ValueError, match=r"has no 'head.bias' \(for head/bias\)"):
+        convert.to_flax({k: v for k, v in state.items() if k != 'head.bias'}, like=variables)
+    with pytest.raises(ValueError, match=r"'head.bias': shape \(2,\), .* \(1,\)"):
+        convert.to_flax(state | {'head.bias': torch.zeros(2)}, like=variables)
+
+
+def test_the_trainer_refuses_what_it_cannot_do():
+    model = resnet.Classifier(resnet.resnet('narrow'), 1, {'ruler': resnet.BiasHead(64, 2)})
+    with pytest.raises(ValueError, match=r"unknown compat \['sud'\]"):
+        Trainer(model, {'ruler': Method()}, compat=('sud',))
+    with pytest.raises(ValueError, match=r"no bias head for \['camera'\]"):
+        Trainer(model, {'camera': Method()})
+    with pytest.raises(ValueError, match='clip=0'):
+        Trainer(model, {'ruler': Method()}, compat=('sdu',), clip=1.0)
+    with pytest.raises(ValueError, match=r'shape \(1, 3\), its head gives \(1, 2\)'):
+        Trainer(model, {'ruler': Method(weights=torch.ones(1, 3))})
+    with pytest.raises(ValueError, match="unknown encoder 'resnet19'"):
+        resnet.resnet('resnet19')

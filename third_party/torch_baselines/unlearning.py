@@ -21,7 +21,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from third_party.torch_baselines.resnet import Classifier
+from third_party.torch_baselines.resnet import BiasHead, Classifier
 
 COMPAT = {
     'random_target': 'the confusion target is drawn from U(0, 1), not 1/K',
@@ -147,7 +147,7 @@ class Trainer:
             encoder + head, lr, momentum, weight_decay=weight_decay
         )
         self.head_optimizers = {
-            name: torch.optim.SGD(model.bias_heads[name].parameters(), m.lr, m.momentum)
+            name: torch.optim.SGD(self._head(name).parameters(), m.lr, m.momentum)
             for name, m in self.methods.items()
         }
         self.second_optimizer = None
@@ -170,8 +170,13 @@ class Trainer:
         if 'double_step' in self.compat and self.clip:
             raise ValueError("compat 'double_step' shares one gradient: use it with clip=0")
 
+    def _head(self, name: str) -> BiasHead:
+        head = self.model.bias_heads[name]
+        assert isinstance(head, BiasHead)
+        return head
+
     def _weights(self, name: str) -> Tensor:
-        shape, weights = self.model.bias_heads[name].shape, self.methods[name].weights
+        shape, weights = self._head(name).shape, self.methods[name].weights
         if weights is None:
             weights = torch.ones(shape)
         if tuple(weights.shape) != shape:
@@ -290,7 +295,7 @@ class Trainer:
 
     def _logits(self, name: str, features: Tensor, labels: Tensor) -> Tensor:
         """[b, values] logits of each example's own class, or the only ones."""
-        logits = self.model.bias_heads[name](features)
+        logits = self._head(name)(features)
         if logits.shape[1] == 1:
             return logits.squeeze(1)
         return logits.take_along_dim(labels[:, None, None], 1).squeeze(1)

@@ -1,0 +1,16 @@
+"""Judge a finished run again: other splits, test-time augmentation, another threshold, other data.
+
+    python -m skinjax.main --config=configs/evaluate.py --config.init_from=runs/clgr
+    python -m skinjax.main --config=configs/evaluate.py:isic2017 --config.init_from=runs/clgr \
+        --config.data.root=FOLDER
+
+Without a variant the run's own data are used; a variant is the name of a data source, whose
+images must then be brought to the size that the run was trained on.
+"""
+
+from skinjax import config as configs
+
+
+def get_config(source: str = ''):
+    """Kind 'evaluate' for the run in `init_from`."""
+    return configs.evaluate(source)

@@ -1,0 +1,144 @@
+"""Layers against PyTorch, and what makes them independent of the number of devices."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from skinjax.models.layers import BatchNorm, Conv, GlobalMeanPool, MaxPool, dropout
+
+IMAGES = np.random.default_rng(0).normal(0.5, 2.0, (8, 6, 6, 4)).astype(np.float32)
+
+
+def normalized(layer, x, train=True, stats=None, params=None):
+    """(output, new running mean, new running variance) of a BatchNorm."""
+    c = x.shape[-1]
+    stats = stats or {'mean': jnp.zeros(c), 'var': jnp.ones(c)}
+    variables = {'params': params or {}, 'batch_stats': stats}
+    out, new = layer.apply(variables, jnp.asarray(x), train, mutable=['batch_stats'])
+    new = new.get('batch_stats', stats)
+    return np.asarray(out), np.asarray(new['mean']), np.asarray(new['var'])
+
+
+def nchw(x):
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(np.asarray(x), -1, 1)))
+
+
+def nhwc(x):
+    return np.moveaxis(x.detach().numpy(), 1, -1)
+
+
+def test_batch_norm_trains_and_evaluates_as_pytorch_does():
+    rng = np.random.default_rng(1)
+    scale, bias = rng.uniform(0.5, 1.5, 4), rng.normal(size=4)
+    params = {'scale': jnp.asarray(scale, jnp.float32), 'bias': jnp.asarray(bias, jnp.float32)}
+    layer, reference = BatchNorm(), nn.BatchNorm2d(4)
+    reference.load_state_dict(
+        {'weight': torch.from_numpy(scale), 'bias': torch.from_numpy(bias)}, strict=False
+    )
+    stats = None
+    for images in (IMAGES, 3 * IMAGES + 1):
+        out, mean, var = normalized(layer, images, stats=stats, params=params)
+        stats = {'mean': jnp.asarray(mean), 'var': jnp.asarray(var)}
+        np.testing.assert_allclose(out, nhwc(reference(nchw(images))), atol=2e-6)
+        want = reference.state_dict()
+        np.testing.assert_allclose(mean, want['running_mean'].numpy(), rtol=1e-6)
+        np.testing.assert_allclose(var, want['running_var'].numpy(), rtol=1e-6)
+    out, mean, var = normalized(layer, IMAGES, train=False, stats=stats, params=params)
+    np.testing.assert_allclose(out, nhwc(reference.eval()(nchw(IMAGES))), atol=2e-6)
+    np.testing.assert_array_equal(mean, stats['mean'])
+    np.testing.assert_array_equal(var, stats['var'])
+
+
+def test_running_variance_is_unbiased():
+    x = np.array([[1.0], [3.0]], np.float32)
+    _, mean, var = normalized(BatchNorm(affine=False), x)
+    np.testing.assert_allclose(mean, 0.1 * 2.0, rtol=1e-6)
+    np.testing.assert_allclose(var, 0.9 + 0.1 * 2.0, rtol=1e-6)  # biased: 0.9 + 0.1 * 1
+
+
+def test_groups_are_slices_normalised_apart():
+    whole, mean, var = normalized(BatchNorm(affine=False, groups=4), IMAGES)
+    slices = [normalized(BatchNorm(affine=False), part) for part in np.split(IMAGES, 4)]
+    np.testing.assert_allclose(whole, np.concatenate([s[0] for s in slices]), atol=1e-6)
+    np.testing.assert_allclose(mean, np.mean([s[1] for s in slices], 0), rtol=1e-5)
+    np.testing.assert_allclose(var, np.mean([s[2] for s in slices], 0), rtol=1e-5)
+    together, *_ = normalized(BatchNorm(affine=False), IMAGES)
+    assert np.abs(whole - together).max() > 0.05
+
+
+def test_groups_must_divide_the_batch():
+    with pytest.raises(ValueError, match='norm_groups = 3 does not divide the batch of 8'):
+        normalized(BatchNorm(affine=False, groups=3), IMAGES)
+
+
+def test_initialisation_leaves_the_running_statistics_alone():
+    variables = BatchNorm().init(jax.random.key(0), jnp.asarray(IMAGES), True)
+    np.testing.assert_array_equal(variables['batch_stats']['mean'], np.zeros(4))
+    np.testing.assert_array_equal(variables['batch_stats']['var'], np.ones(4))
+    assert set(variables['params']) == {'scale', 'bias'}
+    bare = BatchNorm(affine=False).init(jax.random.key(0), jnp.asarray(IMAGES), True)
+    assert 'params' not in bare
+
+
+def test_batch_norm_takes_statistics_in_float32():
+    x = (IMAGES + 300).astype(jnp.bfloat16)  # neighbours of 300 are 2 apart
+    out, mean, _ = normalized(BatchNorm(affine=False, momentum=0.0, dtype=jnp.bfloat16), x)
+    assert out.dtype == jnp.bfloat16
+    assert mean.dtype == np.float32
+    np.testing.assert_allclose(mean, x.astype(np.float32).mean((0, 1, 2)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('size', 'kernel', 'stride', 'groups'), [(6, 3, 2, 1), (6, 7, 2, 1), (6, 3, 1, 2), (5, 1, 2, 1)]
+)
+def test_convolution_pads_as_pytorch_does(size, kernel, stride, groups):
+    images = jnp.asarray(IMAGES[:, :size, :size])
+    layer = Conv(8, kernel, stride, groups)
+    variables = layer.init(jax.random.key(0), images)
+    weight = np.array(variables['params']['conv']['kernel']).transpose(3, 2, 0, 1)
+    reference = nn.functional.conv2d(
+        nchw(images), torch.from_numpy(weight), None, stride, kernel // 2, groups=groups
+    )
+    out = np.asarray(layer.apply(variables, images))
+    np.testing.assert_allclose(out, nhwc(reference), atol=2e-5)
+
+
+@pytest.mark.parametrize(('window', 'padding'), [(3, 1), (2, 0)])
+def test_max_pooling_pads_with_minus_infinity(window, padding):
+    images = IMAGES - 100  # zeros from the padding would win
+    out = MaxPool(window, 2, padding).apply({}, jnp.asarray(images))
+    reference = nn.functional.max_pool2d(nchw(images), window, 2, padding)
+    np.testing.assert_array_equal(out, nhwc(reference))
+
+
+def test_global_mean_is_taken_in_float32():
+    x = jnp.asarray(IMAGES, jnp.bfloat16)
+    pooled = np.asarray(GlobalMeanPool().apply({}, x))
+    assert pooled.dtype == np.float32
+    np.testing.assert_allclose(pooled, np.asarray(x, np.float32).mean((1, 2)), rtol=1e-5)
+
+
+def test_dropout_does_not_depend_on_how_the_batch_is_divided():
+    keys = jax.random.split(jax.random.key(1), 8)
+    x = jnp.asarray(IMAGES[:, 0, 0])
+    whole = dropout(keys, x, 0.5)
+    halves = [dropout(keys[part], x[part], 0.5) for part in (slice(4), slice(4, 8))]
+    np.testing.assert_array_equal(whole, np.concatenate(halves))
+    assert (np.asarray(whole) == 0).any()
+
+
+def test_dropout_keeps_the_mean_and_the_share():
+    keys = jax.random.split(jax.random.key(2), 200)
+    out = np.asarray(dropout(keys, jnp.ones((200, 100)), 0.2))
+    assert set(np.unique(out)) == {0.0, np.float32(1.25)}
+    assert abs((out == 0).mean() - 0.2) < 0.01
+    assert len(np.unique(out, axis=0)) == 200, 'two examples share a mask'
+
+
+@pytest.mark.parametrize('options', [{'rate': 0.0}, {'rate': 0.5, 'train': False}])
+def test_dropout_can_be_off(options):
+    x = jnp.asarray(IMAGES[:, 0, 0])
+    np.testing.assert_array_equal(dropout(jax.random.split(jax.random.key(0), 8), x, **options), x)

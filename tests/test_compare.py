@@ -1,0 +1,80 @@
+"""Kind 'compare': its arithmetic, and a whole small comparison that is continued."""
+
+import json
+
+import numpy as np
+import pytest
+
+from skinjax import compare
+from skinjax import config as configs
+from tests.helpers import small_run
+
+COLUMNS = {'plain': 'splits.plain.auc.value', 'probe': 'probes.ruler.linear.auc'}
+
+
+def test_lookup():
+    results = {'splits': {'plain': {'auc': {'value': 0.5}}}, 'none': None}
+    assert compare.lookup(results, 'splits.plain.auc.value') == 0.5
+    assert np.isnan(compare.lookup(results, 'splits.marked.auc.value'))
+    assert np.isnan(compare.lookup(results, 'none'))
+
+
+def test_summary_by_hand():
+    runs = {name: small_run() for name in ('base', 'best', 'new')}
+    config = configs.compare(
+        runs, reference='base', ceiling='best', columns={'auc': 'x'}, seeds=(0, 1)
+    )
+    values = {
+        'base': {'auc': [0.5, 0.7]},
+        'best': {'auc': [0.9, 0.9]},
+        'new': {'auc': [0.7, 0.8]},
+    }
+    found = compare.summarise(config, values)['methods']['new']['auc']
+    assert found['mean'] == pytest.approx(0.75)
+    assert found['sd'] == pytest.approx(np.sqrt(0.005))
+    assert found['difference']['mean'] == pytest.approx(0.15)
+    assert found['share_of_gap'] == pytest.approx(0.5)
+    # t with one degree of freedom: 12.706 * sd(.2, .1) / sqrt 2
+    half = 12.7062 * np.sqrt(0.005) / np.sqrt(2)
+    assert found['difference']['high'] == pytest.approx(0.15 + half, abs=1e-4)
+
+
+def test_unknown_reference(tmp_path):
+    config = configs.compare({'a': small_run()}, reference='b')
+    with pytest.raises(ValueError, match="'b' is not among the runs: a"):
+        compare.run(config, tmp_path)
+
+
+def test_a_comparison_is_continued_and_extended(tmp_path, capsys):
+    runs = {name: small_run(name, devices=1) for name in ('baseline', 'tabe')}
+    config = configs.compare(
+        runs, reference='baseline', columns=COLUMNS, drawn=('plain',), seeds=(0,), jobs=2
+    )
+    first = compare.run(config, tmp_path / 'w')
+    assert 'tabe' in (tmp_path / 'w' / 'table.md').read_text()
+    stamp = (tmp_path / 'w' / 'tabe' / 'seed0' / 'results.json').stat().st_mtime_ns
+    config.seeds = (0, 1)
+    config.jobs = 1
+    second = compare.run(config, tmp_path / 'w')
+    assert '2 of 4 runs are done already' in capsys.readouterr().out
+    assert (tmp_path / 'w' / 'tabe' / 'seed0' / 'results.json').stat().st_mtime_ns == stamp
+    assert second['methods']['tabe']['plain']['n'] == 2
+    values = json.loads((tmp_path / 'w' / 'comparison.json').read_text())['values']
+    assert values['tabe']['plain'][0] == first['methods']['tabe']['plain']['mean']
+    changed = configs.override(config, {'runs.tabe.objective.confusion': 0.5})
+    with pytest.raises(ValueError, match=r'objective.confusion: 0.3 -> 0.5'):
+        compare.run(changed, tmp_path / 'w')
+
+
+def test_folds_are_pooled(tmp_path):
+    config = configs.compare({'baseline': small_run(devices=1)}, columns=COLUMNS, seeds=(0,))
+    config.folds = 2
+    found = compare.run(config, tmp_path / 'w')['folds']['baseline']
+    assert set(found) == {'pooled', 'ranked', 'mean'}
+    assert 0 <= found['pooled']['mean'] <= 1
+    one = tmp_path / 'w' / 'baseline' / 'seed0_fold0' / 'predictions' / 'val.csv'
+    other = tmp_path / 'w' / 'baseline' / 'seed0_fold1' / 'predictions' / 'val.csv'
+    ids = [
+        line.split(',')[0] for path in (one, other) for line in path.read_text().splitlines()[1:]
+    ]
+    assert len(ids) == len(set(ids)) == 96 + 48

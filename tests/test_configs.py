@@ -1,0 +1,62 @@
+"""Every config file: it loads, resolves, says its command, and its plug-ins fit."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from skinjax import config as configs
+from skinjax import recipes
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / 'configs').glob('*.py'))
+
+
+def load(path: Path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
+def test_config_resolves_and_tells_its_command(path):
+    module = load(path)
+    assert f'--config=configs/{path.name}' in (module.__doc__ or '')
+    config = module.get_config()
+    assert configs.resolve(config).kind in configs.KINDS
+    assert (ROOT / 'skinjax' / f'{config.kind}.py').exists()
+
+
+@pytest.mark.parametrize('method', ['baseline', *recipes.UNLEARNING, 'group_dro'])
+@pytest.mark.parametrize('variant', recipes.VARIANTS)
+def test_variants_resolve(method, variant):
+    config = configs.resolve(recipes.unlearning(method, variant))
+    if method != 'baseline':
+        assert config.objective.bias in config.data.bias
+    assert (config.data.name == 'isic2017') == variant.startswith('isic2017')
+
+
+@pytest.mark.parametrize('variant', recipes.COMPARISONS)
+def test_comparisons_differ_in_the_method_alone(variant):
+    config = configs.resolve(recipes.compare_unlearning(variant))
+    base = configs.to_json(config.runs.baseline)
+    for name, run in config.runs.items():
+        changed = configs.differences(base, configs.to_json(run))
+        allowed = ('objective.',) if name in recipes.UNLEARNING else ('objective.', 'data.')
+        assert all(line.startswith(allowed) for line in changed), changed
+
+
+def test_the_paper_variant_has_the_published_strengths():
+    found = {m: recipes.unlearning(m, 'paper').objective for m in recipes.UNLEARNING}
+    assert (found['lntl'].entropy, found['lntl'].reversal) == (0.01, 0.1)
+    assert (found['tabe'].confusion, found['tabe'].reversal) == (0.03, 0.0)
+    assert (found['clgr'].confusion, found['clgr'].reversal) == (0.03, 0.1)
+    for objective in found.values():
+        assert (objective.momentum, objective.cap, objective.head_steps) == (0.9, 0.0, 1)
+
+
+def test_unknown_variant():
+    with pytest.raises(ValueError, match=r"unknown variant 'isic2016' of clgr.*isic2017"):
+        recipes.unlearning('clgr', 'isic2016')
