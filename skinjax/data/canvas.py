@@ -58,9 +58,9 @@ def blend(
     alpha: Float[np.ndarray, 's s'],
     colour: Float[np.ndarray, '...'],
 ) -> Float[np.ndarray, 's s 3']:
-    """(1 - alpha) image + alpha colour; pixels with alpha = 0 keep their exact value."""
+    """(1 - alpha) image + alpha colour, exactly the one at alpha = 0 and the other at 1."""
     alpha = alpha[..., None]
-    return image + alpha * (np.asarray(colour, np.float32) - image)
+    return (1 - alpha) * image + alpha * np.asarray(colour, np.float32)
 
 
 class Layer:

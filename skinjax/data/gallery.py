@@ -42,26 +42,26 @@ def sheet(
 def synthetic_sheet(size: int = 96, columns: int = 12, seed: int = 0) -> UInt8[np.ndarray, 'h w 3']:
     """The synthetic lesions at a glance.
 
-    Rows: nevi, melanomas (both with the odd artefact), pairs without and with a ruler, ink and
-    hair, one lesion through every camera, and one artefact at a time on two lesions.
+    Rows: two of nevi and the same as melanomas (an artefact on every third), pairs without and
+    with a ruler, ink and hair, one lesion through every camera, one artefact at a time.
     """
-    rows = []
     kinds = list(artefacts.ARTEFACTS)
+
+    def picture(index: int, label: int, names: Sequence[str] = (), camera: int | None = None):
+        camera = index % cameras.SEEN if camera is None else camera
+        return rendering.render(seed, index, label, size, names, camera).image
+
+    rows = []
     for label in (0, 1):
         for first in (0, columns):
-            rows.append(
-                [
-                    rendering.render(
-                        seed, i, label, size, kinds[i % 6 : i % 6 + 1] * (i % 3 == 0), i % 8
-                    ).image
-                    for i in range(first, first + columns)
-                ]
-            )
+            some = {i: kinds[i // 3 % len(kinds)] for i in range(first, first + columns, 3)}
+            indices = range(first, first + columns)
+            rows.append([picture(i, label, [some[i]] if i in some else ()) for i in indices])
     for name in _PAIRED:
-        pairs = [(i, shown) for i in range(100, 100 + columns // 2) for shown in ((), (name,))]
-        rows.append([rendering.render(seed, i, i % 2, size, s, i % 8).image for i, s in pairs])
+        indices = range(100, 100 + columns // 2)
+        rows.append([picture(i, i % 2, names) for i in indices for names in ((), (name,))])
     lenses = range(min(columns, cameras.SEEN + cameras.UNSEEN))
-    rows.append([rendering.render(seed, 203, 1, size, (), camera).image for camera in lenses])
-    single = [(i, (name,)) for i in range(300, 300 + columns // len(kinds)) for name in kinds]
-    rows.append([rendering.render(seed, i, i % 2, size, s).image for i, s in single])
+    rows.append([picture(203, 1, (), camera) for camera in lenses])
+    indices = range(300, 300 + max(1, columns // len(kinds)))
+    rows.append([picture(i, i % 2, (name,)) for i in indices for name in kinds])
     return sheet(rows)

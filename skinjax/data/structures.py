@@ -117,7 +117,7 @@ def _scatter(rng, count, reach, widths, shape) -> list[tuple[np.ndarray, float]]
 
 def vessels(amount: float, rng: np.random.Generator, shape: Shape) -> Float[np.ndarray, 's s']:
     """Haemoglobin of branching vessels, as on basal cell carcinomas."""
-    layer, pieces = Layer(shape.size), (5, 4, 4, 3)
+    layer, pieces = Layer(shape.size), (5.0, 4.0, 4.0, 3.0)
     turns = rng.normal(0, 0.6, (9, len(pieces)))
     lengths = shape.radius * rng.uniform(0.25, 0.45, (9, len(pieces)))
     starts = _scatter(rng, 9, 0.9, (0, 2 * math.pi), shape)[: round(9 * amount)]
@@ -125,7 +125,7 @@ def vessels(amount: float, rng: np.random.Generator, shape: Shape) -> Float[np.n
         for i, width in enumerate(pieces):
             end = point + length[i] * _unit(angle)
             layer.line(np.stack([point, end]), width)
-            layer.line(np.stack([end, end + 0.3 * shape.radius * _unit(angle + 0.9)]), 3)
+            layer.line(np.stack([end, end + 0.3 * shape.radius * _unit(angle + 0.9)]), 3.0)
             point, angle = end, angle + turn[i]
     return 2.4 * layer.coverage() * shape.mask
 

@@ -26,7 +26,8 @@ from third_party.torch_baselines import convert, resnet
 from third_party.torch_baselines.unlearning import COMPAT, Method, Trainer, inverse_count_weights
 
 # Relative to the largest absolute value of each array.
-TOLERANCE = {'values': 1e-5, 'momentum': 2e-5, 'change': 1e-3}
+TOLERANCE = {'values': 1e-5, 'momentum': 2e-5, 'change': 3e-4}
+LOOSE = {'values': 2e-5, 'momentum': 1e-4, 'change': 5e-3}
 BIAS = {'ruler': ('absent', 'present'), 'camera': ('a', 'b', 'c')}
 
 
@@ -42,7 +43,7 @@ class Case:
     batch: int = 12
     steps: int = 5
     offset: float = 0.0  # of normalised activations, to keep the many of a deep net off the kink
-    slack: float = 1.0  # factor of the tolerances
+    tolerance: Mapping[str, float] = dataclasses.field(default_factory=lambda: TOLERANCE)
 
 
 def published(method: str, rate: float) -> dict[str, Any]:
@@ -86,7 +87,7 @@ CASES = {
         {'clip': 0.5, 'weight_decay': 1e-2},
     ),
     'resnet18': Case(
-        'clgr', ONE, variant='resnet18', size=64, batch=8, steps=2, offset=1.5, slack=5.0
+        'clgr', ONE, variant='resnet18', size=64, batch=8, steps=2, offset=1.5, tolerance=LOOSE
     ),
 }
 
@@ -302,7 +303,7 @@ def test_training_agrees(name):
     measured = []
     for seed in range(3):
         measured.append(compare(name, seed))
-        if all(measured[-1][k] < limit * CASES[name].slack for k, limit in TOLERANCE.items()):
+        if all(measured[-1][k] < limit for k, limit in CASES[name].tolerance.items()):
             return
     pytest.fail(f'{name}: {measured}')
 
