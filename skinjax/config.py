@@ -16,6 +16,9 @@ from ml_collections import ConfigDict
 
 from skinjax.engine.writer import write_json
 
+# A ConfigDict; its fields depend on the plug-ins, so no type checker can know them.
+Config = Any
+
 KINDS = ('train', 'evaluate', 'compare')
 
 TRAIN = {
@@ -94,7 +97,7 @@ def train(
     objective: dict[str, Any] | str = 'baseline',
     data: dict[str, Any] | str = 'synthetic',
     model: dict[str, Any] | str = 'resnet',
-) -> ConfigDict:
+) -> Config:
     """Defaults of kind 'train' with the given plug-ins (a name, or what `plugin` returns)."""
     from skinjax.data import records
     from skinjax.engine import optimizers
@@ -121,7 +124,7 @@ def train(
     return config.lock()
 
 
-def evaluate(source: str = '') -> ConfigDict:
+def evaluate(source: str = '') -> Config:
     """Defaults of kind 'evaluate', with the data section of `source` where one is named."""
     from skinjax.data import records
 
@@ -130,7 +133,7 @@ def evaluate(source: str = '') -> ConfigDict:
     return ConfigDict({**values, 'data': data}).lock()
 
 
-def compare(runs: dict[str, ConfigDict], **fields: Any) -> ConfigDict:
+def compare(runs: dict[str, Config], **fields: Any) -> Config:
     """Defaults of kind 'compare' for the train configs `runs`, with `fields` replaced.
 
     Raises:
@@ -153,7 +156,7 @@ def compare(runs: dict[str, ConfigDict], **fields: Any) -> ConfigDict:
     return ConfigDict(_replace("kind 'compare'", values, fields)).lock()
 
 
-def resolve(config: ConfigDict) -> ConfigDict:
+def resolve(config: Config) -> Config:
     """A frozen-shape copy of `config` after checking what the lock cannot.
 
     Raises:
@@ -170,7 +173,7 @@ def resolve(config: ConfigDict) -> ConfigDict:
     return config.copy_and_resolve_references()
 
 
-def _belongs(section: str, values: ConfigDict, module: ModuleType) -> None:
+def _belongs(section: str, values: Config, module: ModuleType) -> None:
     if missing := sorted(set(module.DEFAULTS) - set(values)):
         raise ValueError(
             f'config.{section}.name is {values.name!r}, but config.{section} lacks its fields '
@@ -178,12 +181,12 @@ def _belongs(section: str, values: ConfigDict, module: ModuleType) -> None:
         )
 
 
-def to_json(config: ConfigDict) -> dict[str, Any]:
+def to_json(config: Config) -> dict[str, Any]:
     """`config` as plain JSON values."""
     return json.loads(json.dumps(config.to_dict()))
 
 
-def from_json(values: dict[str, Any]) -> ConfigDict:
+def from_json(values: dict[str, Any]) -> Config:
     """The config that `to_json` wrote, with lists as tuples."""
 
     def plain(value):
@@ -206,7 +209,7 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = '') -> l
     return lines
 
 
-def claim(config: ConfigDict, workdir: Path) -> bool:
+def claim(config: Config, workdir: Path) -> bool:
     """Make `workdir` the place of this config; True if its run is already done.
 
     Raises:
@@ -229,7 +232,7 @@ def claim(config: ConfigDict, workdir: Path) -> bool:
     return False
 
 
-def load_run(run: str | Path) -> ConfigDict:
+def load_run(run: str | Path) -> Config:
     """The config of a run directory.
 
     Raises:
@@ -241,7 +244,7 @@ def load_run(run: str | Path) -> ConfigDict:
     return from_json(json.loads(path.read_text(encoding='utf-8')))
 
 
-def override(config: ConfigDict, fields: dict[str, Any]) -> ConfigDict:
+def override(config: Config, fields: dict[str, Any]) -> Config:
     """A locked copy with dotted `fields` replaced.
 
     Raises:

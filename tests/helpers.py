@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from skinjax import config as configs
 from skinjax import recipes
@@ -48,11 +47,11 @@ SMALL = {
 }
 
 
-def small(config: ConfigDict, **fields: Any) -> ConfigDict:
+def small(config: configs.Config, **fields: Any) -> configs.Config:
     """A synthetic train config that runs in seconds."""
     return configs.override(config, {**SMALL, **fields})
 
 
-def small_run(method: str = 'baseline', **fields: Any) -> ConfigDict:
+def small_run(method: str = 'baseline', **fields: Any) -> configs.Config:
     """The small form of one method of the unlearning study."""
     return small(recipes.unlearning(method), **fields)

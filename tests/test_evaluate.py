@@ -61,7 +61,7 @@ def test_predict_gives_probabilities():
 
 def test_test_time_augmentation_averages_probabilities_and_is_invariant():
     records = tiny_records(5)
-    config = small_run(**{'evaluate.tta': True})
+    config = small_run('baseline', **{'evaluate.tta': True})
     mesh = Mesh.create('jit')
     table, _ = evaluate.predict(config, corner_objective(), {'params': {}}, records, mesh)
     images = np.stack([records.read(i)['image'] for i in range(5)])

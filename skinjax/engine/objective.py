@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, Key
 
 Variables = dict[str, Any]
 Batch = dict[str, Any]
-Schedule = Callable[[Int[Array, '']], Float[Array, '']]
+Schedule = optax.Schedule
 
 
 @jax.tree_util.register_dataclass

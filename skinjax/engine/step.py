@@ -62,7 +62,7 @@ def make_step(
                 params, opt = _apply(objective, phase, params, opt, grads, state.step)
         for name, optimizer in objective.optimizers.items():
             metrics[f'learning_rate/{name}'] = optimizer.learning_rate(state.step)
-        average = state.ema
+        average: Any = state.ema
         if ema:
             average = optax.incremental_update(params, average, 1 - ema)
         return TrainState(state.step + 1, params, model, opt, average), metrics

@@ -59,7 +59,7 @@ class MaxPool(nn.Module):
     def __call__(self, x: Float[Array, 'b h w c']) -> Float[Array, 'b i j c']:
         if jax.default_backend() == 'cpu':
             return _max_pool(x, self.window, self.stride, self.padding)
-        pad = ((self.padding, self.padding),) * 2
+        pad: Any = ((self.padding, self.padding),) * 2
         return nn.max_pool(x, (self.window,) * 2, (self.stride,) * 2, pad)
 
 
@@ -73,15 +73,13 @@ def _max_pool_forward(x, window, stride, padding):
     rows, cols = ((side + 2 * padding - window) // stride for side in (h, w))
     side = (padding, padding)
     padded = jnp.pad(x, ((0, 0), side, side, (0, 0)), constant_values=-jnp.inf)
-    best = winner = None
+    best = jnp.full((b, rows + 1, cols + 1, c), -jnp.inf, x.dtype)
+    winner = jnp.zeros(best.shape, jnp.int8)
     for tap, (i, j) in enumerate(itertools.product(range(window), repeat=2)):
         last = (b, i + rows * stride + 1, j + cols * stride + 1, c)
         part = lax.slice(padded, (0, i, j, 0), last, (1, stride, stride, 1))
-        if best is None:
-            best, winner = part, jnp.zeros(part.shape, jnp.int8)
-        else:
-            winner = jnp.where(part > best, jnp.int8(tap), winner)
-            best = jnp.maximum(best, part)
+        winner = jnp.where(part > best, jnp.int8(tap), winner)
+        best = jnp.maximum(best, part)
     return best, (winner, x.shape)
 
 

@@ -10,8 +10,8 @@ DEFAULTS = {
     **unlearning.COMMON,
     **unlearning.HEAD,
     'bias': 'ruler',
-    'confusion': 0.3,
-    'reversal': 0.1,
+    'confusion': 0.1,
+    'reversal': 1.0,
 }
 PAPER = {**unlearning.PAPER, 'confusion': 0.03, 'reversal': 0.1}
 

@@ -49,7 +49,8 @@ class Network:
         self, variables: Variables, features: Float[Array, 'b d'], moment: Moment
     ) -> Float[Array, 'b o']:
         """Main logits with dropout."""
-        return self.model.apply(variables, features, moment.keys, method='classify')
+        logits: Any = self.model.apply(variables, features, moment.keys, method='classify')
+        return logits
 
     def detect(
         self, variables: Variables, features: Float[Array, 'b d'], name: str
@@ -83,7 +84,7 @@ class Network:
             variables = self.model.init(key, self.images(batch['image']), True)
             return {**variables, **(extra or {})}
 
-        def predict(variables, images):
+        def predict(variables, images) -> Any:
             return self.model.apply(
                 {k: v for k, v in variables.items() if k in ('params', 'batch_stats')},
                 self.images(images),

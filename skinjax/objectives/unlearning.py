@@ -91,7 +91,7 @@ def assemble(config: Any, data: DataSet, steps: int, heads: Mapping[str, Any]) -
     opts |= {part.group: part.optimizer() for part in parts}
     stepped = {part.group: (part.group,) for part in parts}
     first: dict[str, tuple[str, ...]] = {'main': network.MAIN_GROUPS}
-    second = dict(stepped)
+    second: dict[str, tuple[str, ...]] = dict(stepped)
     if 'double_step' in compat and any(part.options.confusion for part in parts):
         opts['confusion'] = dataclasses.replace(parts[0].optimizer(), groups=('encoder',))
         first['confusion'] = ('encoder',)
