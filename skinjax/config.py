@@ -253,7 +253,7 @@ def override(config: Config, fields: dict[str, Any]) -> Config:
     config = config.copy_and_resolve_references()
     for name, value in fields.items():
         *parents, leaf = name.split('.')
-        node = config
+        node: Any = config
         for i, parent in enumerate([*parents, leaf]):
             if not isinstance(node, ConfigDict) or parent not in node:
                 near = difflib.get_close_matches(parent, list(node), 1)

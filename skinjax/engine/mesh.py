@@ -21,7 +21,7 @@ class Mesh:
     """The devices of a run and how arrays are laid out over them."""
 
     parallel: str
-    devices: tuple[jax.Device, ...]
+    devices: tuple[Any, ...]
 
     @staticmethod
     def create(parallel: str, count: int = 0) -> 'Mesh':
@@ -82,7 +82,7 @@ class Mesh:
             )
         return state
 
-    def _local(self) -> list[jax.Device]:
+    def _local(self) -> list[Any]:
         return [d for d in self.devices if d.process_index == jax.process_index()]
 
     def compile_step(self, step: Callable, key: jax.Array) -> Callable:

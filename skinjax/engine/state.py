@@ -12,7 +12,7 @@ from skinjax.engine.objective import Batch, Objective, Variables
 
 @flax.struct.dataclass
 class TrainState:
-    """State between two batches.
+    """State between two batches: dicts of arrays, or of whatever a tree map puts in their place.
 
     Attributes:
         step: batches seen, an int32 scalar.
@@ -23,10 +23,10 @@ class TrainState:
     """
 
     step: Any
-    params: dict[str, Any]
-    model: dict[str, Any]
-    opt: dict[str, dict[str, Any]]
-    ema: dict[str, Any]
+    params: Any
+    model: Any
+    opt: Any
+    ema: Any
 
     def variables(self) -> Variables:
         """What models are evaluated with: averaged parameters where there are any."""

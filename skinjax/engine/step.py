@@ -61,7 +61,7 @@ def make_step(
                 metrics |= {f'{phase.name}/{name}': value for name, value in terms.items()}
                 params, opt = _apply(objective, phase, params, opt, grads, state.step)
         for name, optimizer in objective.optimizers.items():
-            metrics[f'learning_rate/{name}'] = optimizer.learning_rate(state.step)
+            metrics[f'learning_rate/{name}'] = jnp.asarray(optimizer.learning_rate(state.step))
         average: Any = state.ema
         if ema:
             average = optax.incremental_update(params, average, 1 - ema)
@@ -155,7 +155,6 @@ def _apply(objective: Objective, phase: Phase, params, opt, grads, step):
             updates, opt[name][group] = optimizer.tx.update(
                 mine[group], opt[name][group], params[group]
             )
-            params[group] = optax.tree.add_scale(
-                params[group], -optimizer.learning_rate(step), updates
-            )
+            rate = jnp.asarray(optimizer.learning_rate(step))
+            params[group] = optax.tree.add_scale(params[group], -rate, updates)
     return params, opt

@@ -175,7 +175,10 @@ class BatchNorm(nn.Module):
                 'choose a divisor of the global batch size'
             )
         grouped = x.reshape(self.groups, -1, c)
-        y, m, v = _standardize(grouped.astype(jnp.float32), scale[None], bias[None], self.epsilon)
+        normalised: Any = _standardize(
+            grouped.astype(jnp.float32), scale[None], bias[None], self.epsilon
+        )
+        y, m, v = normalised
         if not self.is_initializing():
             n = grouped.shape[1]
             unbiased = v * (n / max(n - 1, 1))

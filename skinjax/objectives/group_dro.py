@@ -2,8 +2,8 @@
 
 Groups are the cells class x bias value. Group weights q_g live in the training state and are
 multiplied by exp(eta * mean loss of g) after every batch. An example weighs q_g / pi_g, where
-pi_g is its group's share of the training rows: an unbiased estimate of sum_g q_g E[loss | g]
-that does not depend on which groups a batch happens to hold.
+pi_g is its group's share of the training rows, in a weighted mean over the batch: a self-normalised
+estimate of sum_g q_g E[loss | g] that needs no group to be in every batch.
 """
 
 from typing import Any
