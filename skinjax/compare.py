@@ -145,10 +145,10 @@ def collect(config: Any, jobs: Mapping[tuple[str, int, int], tuple[Any, Path]]) 
     """The figure of every column from every run's results.json; NaN where a run lacks it."""
     from skinjax import evaluate
 
-    values: Values = {name: {column: [] for column in config.columns} for name in config.runs}
+    values: Values = {name: {column: [] for column, _ in config.columns} for name in config.runs}
     for (name, _, _), (_, folder) in jobs.items():
         results = evaluate.read_results(folder)
-        for column, path in config.columns.items():
+        for column, path in config.columns:
             values[name][column].append(lookup(results, path))
     return values
 
@@ -217,7 +217,7 @@ def publish(config: Any, summary: dict[str, Any], values: Values, workdir: Path)
     """Write table.md, figures/comparison.png and report.html; return the table as text."""
     order = [n for n in config.order if n in config.runs]
     order += [n for n in sorted(config.runs) if n not in order]
-    methods, columns = summary['methods'], list(config.columns)
+    methods, columns = summary['methods'], [column for column, _ in config.columns]
     rows = [[name, *(methods[name][c] for c in columns)] for name in order]
     found = [Table(f'Mean ± sd over {len(config.seeds)} seeds', ['method', *columns], rows)]
     if config.reference:

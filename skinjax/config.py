@@ -148,7 +148,7 @@ def compare(runs: dict[str, Config], **fields: Any) -> Config:
         'root': '',  # replaces data.root of every run
         'reference': '',  # the run that differences are taken to
         'ceiling': '',  # the run that marks what is possible
-        'columns': {},  # heading -> dotted path in results.json
+        'columns': (),  # (heading, dotted path in results.json), ...
         'drawn': (),  # columns in the picture
         'order': tuple(runs),
         'note': '',  # shown above the table

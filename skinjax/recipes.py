@@ -153,7 +153,7 @@ def compare_unlearning(variant: str = '') -> configs.Config:
         seeds=(2, 3, 4, 5, 6),  # 0 and 1 were used to choose the settings
         reference='baseline',
         ceiling='' if real else 'oracle',
-        columns=columns,
+        columns=tuple(columns.items()),
         drawn=splits,
         order=('oracle', 'baseline', 'resample', 'group_dro', *UNLEARNING),
     )

@@ -9,7 +9,7 @@ from skinjax import compare
 from skinjax import config as configs
 from tests.helpers import small_run
 
-COLUMNS = {'plain': 'splits.plain.auc.value', 'probe': 'probes.ruler.linear.auc'}
+COLUMNS = (('plain', 'splits.plain.auc.value'), ('probe', 'probes.ruler.linear.auc'))
 
 
 def test_lookup():
@@ -22,7 +22,7 @@ def test_lookup():
 def test_summary_by_hand():
     runs = {name: small_run() for name in ('base', 'best', 'new')}
     config = configs.compare(
-        runs, reference='base', ceiling='best', columns={'auc': 'x'}, seeds=(0, 1)
+        runs, reference='base', ceiling='best', columns=(('auc', 'x'),), seeds=(0, 1)
     )
     values = {
         'base': {'auc': [0.5, 0.7]},
