@@ -6,9 +6,12 @@ same command continues after any interruption, and a longer list of seeds adds r
 
 import concurrent.futures
 import contextlib
+import itertools
 import multiprocessing
 import os
+import signal
 import time
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from skinjax.document import Figure, Section, Table, write_report
 from skinjax.engine.writer import duration, write_atomic, write_json
 from skinjax.predictions import Predictions
 
-Values = dict[str, dict[str, list[float]]]  # method -> column -> one value a run
+Values = dict[str, dict[str, list[float]]]  # method -> column -> one value a seed
 
 
 def run(config: Any, workdir: Path) -> dict[str, Any]:
@@ -38,6 +41,7 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         if name and name not in config.runs:
             raise ValueError(f'{name!r} is not among the runs: {", ".join(sorted(config.runs))}')
     jobs = plan(config, workdir)
+    (workdir / 'DONE').unlink(missing_ok=True)
     execute(jobs, config.jobs)
     values = collect(config, jobs)
     summary = summarise(config, values)
@@ -86,6 +90,7 @@ def execute(jobs: Mapping[Any, tuple[Any, Path]], workers: int) -> None:
     for slot in range(workers):
         slots.put(slot)
     start = time.monotonic()
+    signal.signal(signal.SIGTERM, _terminated)
     with concurrent.futures.ProcessPoolExecutor(
         min(workers, len(todo)), context, _share_cores, (slots, workers)
     ) as pool:
@@ -97,8 +102,11 @@ def execute(jobs: Mapping[Any, tuple[Any, Path]], workers: int) -> None:
             key, folder = pending[future]
             try:
                 scores = future.result()
+            except KeyboardInterrupt:
+                _stop(pool)
+                raise
             except (Exception, SystemExit) as error:
-                pool.shutdown(wait=False, cancel_futures=True)
+                _stop(pool)
                 raise RuntimeError(
                     f'run {folder} failed ({error}): see {folder}.log; the same command '
                     'continues with what is left'
@@ -106,6 +114,17 @@ def execute(jobs: Mapping[Any, tuple[Any, Path]], workers: int) -> None:
             left = (time.monotonic() - start) / count * (len(todo) - count)
             name = ' '.join([key[0], folder.name])
             print(f'{count}/{len(todo)} {name}: {scores}, {duration(left)} left', flush=True)
+
+
+def _stop(pool: concurrent.futures.ProcessPoolExecutor) -> None:
+    """Start nothing more, and let the runs that are going on save and end."""
+    pool.shutdown(wait=False, cancel_futures=True)
+    for child in multiprocessing.active_children():
+        child.terminate()
+
+
+def _terminated(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def _share_cores(slots: Any, workers: int) -> None:
@@ -133,7 +152,11 @@ def _train(values: dict[str, Any], folder: str) -> str:
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(out),
     ):
-        results = train.run(configs.from_json(values), path)
+        try:
+            results = train.run(configs.from_json(values), path)
+        except BaseException:
+            traceback.print_exc()
+            raise
     jax.clear_caches()
     found = {
         name: block.get('auc') or block['mean_auc'] for name, block in results['splits'].items()
@@ -142,14 +165,16 @@ def _train(values: dict[str, Any], folder: str) -> str:
 
 
 def collect(config: Any, jobs: Mapping[tuple[str, int, int], tuple[Any, Path]]) -> Values:
-    """The figure of every column from every run's results.json; NaN where a run lacks it."""
+    """The figure of every column for every seed (mean over folds); NaN where a run lacks it."""
     from skinjax import evaluate
 
     values: Values = {name: {column: [] for column, _ in config.columns} for name in config.runs}
-    for (name, _, _), (_, folder) in jobs.items():
-        results = evaluate.read_results(folder)
+    for name, seed in itertools.product(config.runs, config.seeds):
+        folds = [jobs[name, seed, fold][1] for fold in range(max(config.folds, 1))]
+        found = [evaluate.read_results(folder) for folder in folds]
         for column, path in config.columns:
-            values[name][column].append(lookup(results, path))
+            each = [lookup(results, path) for results in found]
+            values[name][column].append(float(np.mean(each)))
     return values
 
 
@@ -233,8 +258,7 @@ def publish(config: Any, summary: dict[str, Any], values: Values, workdir: Path)
         others = [name for name in others if name != config.ceiling]
         if config.ceiling:
             shares = [
-                [n, *(f'{100 * methods[n][c]["share_of_gap"]:.0f} %' for c in columns)]
-                for n in others
+                [n, *(_percent(methods[n][c]['share_of_gap']) for c in columns)] for n in others
             ]
             found.append(
                 Table(
@@ -255,6 +279,10 @@ def publish(config: Any, summary: dict[str, Any], values: Values, workdir: Path)
     sections = [Section('Comparison', config.note, found, [Figure(picture, alt)])]
     write_report(workdir / 'report.html', f'{workdir.name}: {len(order)} methods', sections)
     return '\n\n'.join(f'{t.caption}\n{tables.console_table(t.header, t.rows)}' for t in found)
+
+
+def _percent(share: float) -> str:
+    return f'{100 * share:.0f} %' if np.isfinite(share) else tables.NONE
 
 
 def _signed(block: Mapping[str, float]) -> str:

@@ -4,10 +4,13 @@ A config file builds on `defaults(kind, ...)`, so that every field exists before
 is read and a typo is an error that names the near miss.
 """
 
+import contextlib
 import difflib
+import fcntl
 import importlib
 import importlib.util
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -112,7 +115,6 @@ def train(
             'parallel': 'jit',  # jit | pmap
             'devices': 0,  # 0: all
             'distributed': False,  # join the other processes of a pod or cluster first
-            'init_from': '',  # run directory or checkpoint to start from; kind evaluate: to judge
             'data': {**records.COMMON, **parts('data', data)},
             'model': {'dropout': 0.5, **parts('models', model)},
             'objective': parts('objectives', objective),
@@ -230,6 +232,21 @@ def claim(config: Config, workdir: Path) -> bool:
     workdir.mkdir(parents=True, exist_ok=True)
     write_json(path, new)
     return False
+
+
+@contextlib.contextmanager
+def lock(workdir: Path) -> Iterator[None]:
+    """Hold a claimed work directory, against a second process with the same command.
+
+    Raises:
+        ValueError: another process is running there.
+    """
+    with (workdir / 'config.json').open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f'another process is running in {workdir}') from None
+        yield
 
 
 def load_run(run: str | Path) -> Config:

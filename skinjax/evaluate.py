@@ -13,12 +13,15 @@ from jaxtyping import Array, Float
 from skinjax import config as configs
 from skinjax import metrics, report
 from skinjax.audits import probe
+from skinjax.data import groups
 from skinjax.data.images import d4
-from skinjax.data.records import DataSet, Records
-from skinjax.engine import mapping
+from skinjax.data.records import DataSet, Records, choices
+from skinjax.engine import checkpoint, mapping
 from skinjax.engine.mesh import Mesh, is_main
 from skinjax.engine.objective import Objective, Variables
 from skinjax.engine.writer import write_atomic, write_json
+from skinjax.measures import mean_of
+from skinjax.objectives import network
 from skinjax.predictions import Predictions
 
 VIEWS = 8  # the symmetries of the square
@@ -27,54 +30,94 @@ VIEWS = 8  # the symmetries of the square
 def run(config: Any, workdir: Path) -> dict[str, Any]:
     """Judge the run in `config.init_from`, on its own data or on those of `config.data`.
 
+    Only encoder, head and statistics are restored. The operating threshold is that of the run.
+
     Raises:
         FileNotFoundError: `config.init_from` is no run, or has no checkpoint.
         ValueError: the checkpoint does not fit, or the work directory is in use.
     """
-    from skinjax import train
-    from skinjax.engine import checkpoint
-
-    trained = configs.load_run(config.init_from)
-    if len(config.data):
-        kept = {name: trained.data[name] for name in ('image_size', 'mean', 'std')}
-        trained = configs.override(trained, {'data': configs.override(config.data, kept)})
-    trained = configs.override(trained, {'evaluate': config.evaluate})
-    if configs.claim(config, workdir):
+    if (workdir / 'config.json').exists() and configs.claim(config, workdir):
         print(f'{workdir} is done: {workdir}/report.html (delete it to run again)', flush=True)
         return read_results(workdir)
-    data = train.load_data(trained)
+    source = Path(config.init_from)
+    trained = configs.load_run(source)
+    values = {'evaluate': config.evaluate}
+    if len(config.data):
+        kept = {name: trained.data[name] for name in ('image_size', 'mean', 'std')}
+        values['data'] = configs.override(config.data, kept)
+    trained = configs.override(trained, values)
+    loader = configs.find('data', trained.data.name)
+    data = groups.load(loader.build, trained.data, trained.seed, training=False)
     mesh = Mesh.create('jit', config.devices)
-    trainer = train.Trainer(trained, data, mesh)
-    abstract = checkpoint.with_sharding(trainer.abstract(), mesh.replicated)
-    step, state = checkpoint.restore_state(Path(config.init_from), abstract, trained.train.select)
-    results = judge(trained, data, trainer.objective, state.variables(), mesh, workdir, step)
+    net = network.create(trained, data)
+    objective = net.objective({}, ())
+    size = trained.data.image_size
+    example = {'image': jnp.zeros((1, size, size, 3), jnp.uint8)}
+    abstract = jax.eval_shape(objective.init, jax.random.key(0), example)
+    step, variables = checkpoint.restore_variables(
+        source, checkpoint.with_sharding(abstract, mesh.replicated), trained
+    )
+    threshold = None
+    if (source / 'results.json').exists():
+        threshold = read_results(source)['threshold']
+    configs.claim(config, workdir)
+    with configs.lock(workdir):
+        predict = Predictor(trained, objective, mesh)
+        results = judge(trained, data, predict, variables, workdir, step, threshold)
     print(f'{summary(results, data)}\nreport: {workdir}/report.html', flush=True)
     return results
+
+
+def check(config: Any, data: DataSet) -> None:
+    """Raise ValueError for whatever would make `judge` fail after a long training."""
+    section = config.evaluate
+    if unknown := sorted(set(section.splits) - set(data.splits)):
+        raise ValueError(f'config.evaluate.splits: no {unknown[0]!r}; {choices("", data.splits)}')
+    if section.probe_split and section.probe_split not in _splits(config, data):
+        raise ValueError(
+            f'config.evaluate.probe_split is {section.probe_split!r}, which is not evaluated; '
+            f'{choices(section.probe_split, _splits(config, data))}'
+        )
+    if unknown := sorted(set(section.probes) - {'linear', 'mlp'}):
+        raise ValueError(f'config.evaluate.probes: no {unknown[0]!r}; choose linear, mlp')
+    if len(data.classes) == 2:
+        metrics.choose_threshold(
+            data.splits['val'].labels, data.splits['val'].labels / 1.0, section.threshold
+        )
+
+
+def _splits(config: Any, data: DataSet) -> list[str]:
+    """Names of the splits to predict, validation first where there is one."""
+    names = config.evaluate.splits or [name for name in data.splits if name != 'train']
+    return list(dict.fromkeys([*(['val'] if 'val' in data.splits else []), *names]))
 
 
 def judge(
     config: Any,
     data: DataSet,
-    objective: Objective,
+    predict: 'Predictor',
     variables: Variables,
-    mesh: Mesh,
     workdir: Path,
     step: int,
+    threshold: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Predict every split; write predictions/, results.json, figures/, report.html and DONE.
+    """Predict every split; write predictions/, results.json, report.html and DONE.
 
-    The operating threshold comes from the validation split. Returns the contents of results.json.
+    The operating threshold (`value`, `rule`, `split`) is chosen on the validation split unless
+    given. Returns the contents of results.json.
     """
-    names = config.evaluate.splits or [name for name in data.splits if name != 'train']
     tables, features = {}, {}
-    for name in dict.fromkeys(['val', *names]):
-        records = data.splits[name]
-        tables[name], features[name] = predict(config, objective, variables, records, mesh)
-    threshold = 0.5
-    if len(data.classes) == 2:
-        val = tables['val']
-        threshold = metrics.choose_threshold(val.labels, val.positive, config.evaluate.threshold)
-    results = figures(config, data, tables, threshold)
+    for name in _splits(config, data):
+        tables[name], features[name] = predict(variables, data.splits[name])
+    if threshold is None:
+        threshold = {'value': 0.5, 'rule': config.evaluate.threshold, 'split': 'val'}
+        if len(data.classes) == 2:
+            val = tables['val']
+            threshold['value'] = metrics.choose_threshold(
+                val.labels, val.positive, config.evaluate.threshold
+            )
+    results = figures(config, data, tables, threshold['value'])
+    results['threshold'] = threshold
     results['probes'] = leakage(config, data, features)
     results |= {'step': step, 'seed': config.seed, 'versions': versions()}
     if is_main():
@@ -87,36 +130,47 @@ def judge(
     return results
 
 
-def predict(
-    config: Any, objective: Objective, variables: Variables, records: Records, mesh: Mesh
-) -> tuple[Predictions, Float[np.ndarray, 'n d']]:
-    """The prediction table of a split, and the features of its (unturned) images."""
+class Predictor:
+    """Prediction tables of whole splits; compiled once for a run."""
 
-    def view(variables: Variables, images: Array) -> dict[str, Array]:
-        out = objective.predict(variables, images)
-        binary = out['logits'].shape[-1] == 1
-        chance = jax.nn.sigmoid if binary else jax.nn.softmax
-        return {'scores': chance(out['logits']), 'features': out['features']}
+    def __init__(self, config: Any, objective: Objective, mesh: Mesh):
+        self._config, self._mesh = config, mesh
+        views = VIEWS if config.evaluate.tta else 1
 
-    def batch_fn(batch: dict[str, Array]) -> dict[str, Array]:
-        first = view(variables, batch['image'])
-        if not config.evaluate.tta:
-            return first
-        turned = [view(variables, d4(batch['image'], i))['scores'] for i in range(1, VIEWS)]
-        return {**first, 'scores': jnp.stack([first['scores'], *turned]).mean(0)}
+        def view(variables: Variables, images: Array) -> dict[str, Array]:
+            out = objective.predict(variables, images)
+            chance = jax.nn.sigmoid if out['logits'].shape[-1] == 1 else jax.nn.softmax
+            return {'scores': chance(out['logits']), 'features': out['features']}
 
-    out = mapping.map_split(batch_fn, records, config.data, mesh, config.evaluate.batch_size)
-    table = Predictions(
-        records.ids, records.labels, out['scores'], dict(records.bias), dict(records.columns)
-    )
-    return table, out['features']
+        def run(variables: Variables, batch: dict[str, Array]) -> dict[str, Array]:
+            first = view(variables, batch['image'])
+            turned = [view(variables, d4(batch['image'], i))['scores'] for i in range(1, views)]
+            return {**first, 'scores': jnp.stack([first['scores'], *turned]).mean(0)}
+
+        self._run = mapping.compile_map(run, mesh)
+
+    def __call__(
+        self, variables: Variables, records: Records
+    ) -> tuple[Predictions, Float[np.ndarray, 'n d']]:
+        """The prediction table of a split, and the features of its (unturned) images.
+
+        With `evaluate.tta` the probabilities of all eight flips and transposes are averaged.
+        """
+        config = self._config
+        out = mapping.map_split(
+            self._run, variables, records, config.data, self._mesh, config.evaluate.batch_size
+        )
+        table = Predictions(
+            records.ids, records.labels, out['scores'], dict(records.bias), dict(records.columns)
+        )
+        return table, out['features']
 
 
 def score(table: Predictions) -> float:
     """AUC, or the mean over classes of the one-vs-rest AUCs."""
     if table.binary:
         return metrics.auc(table.labels, table.positive)
-    return float(np.nanmean(metrics.one_vs_rest_aucs(table.labels, table.scores)))
+    return float(mean_of(metrics.one_vs_rest_aucs(table.labels, table.scores)))
 
 
 def figures(
@@ -129,16 +183,19 @@ def figures(
         name: metrics.evaluate_table(table, data.classes, bias, threshold, resamples=resamples)
         for name, table in tables.items()
     }
+    bayes = data.info.get('bayes_auc')
+    if bayes and len(data.classes) == 2:
+        for block in blocks.values():
+            block['share_of_bayes'] = block['auc']['value'] / bayes
     insertion = {
         artefact: metrics.insertion(
             tables[without].positive, tables[inserted].positive, tables[without].labels, threshold
         )
         for artefact, (without, inserted) in data.pairs.items()
-        if without in tables and inserted in tables
+        if without in tables and inserted in tables and len(data.classes) == 2
     }
     return {
         'splits': blocks,
-        'threshold': {'value': threshold, 'rule': config.evaluate.threshold, 'split': 'val'},
         'insertion': insertion,
         'data': {
             'name': data.name,
@@ -155,11 +212,6 @@ def leakage(config: Any, data: DataSet, features: Mapping[str, np.ndarray]) -> d
     name = config.evaluate.probe_split
     if not name:
         name = next((n for n in ('balanced', 'test') if n in features), list(features)[-1])
-    if name not in features:
-        raise ValueError(
-            f'config.evaluate.probe_split is {name!r}, which is not among the evaluated splits '
-            f'{list(features)}'
-        )
     records = data.splits[name]
     return {
         variable: {
@@ -215,6 +267,8 @@ def summary(results: dict[str, Any], data: DataSet) -> str:
         rest = rest if binary else ('accuracy', 'balanced_accuracy')
         rows.append(cells + [_number(block[r]['value']) for r in rest])
     lines = [report.console_table(header, rows)]
+    if bayes := data.info.get('bayes_auc'):
+        lines.append(f'no model of these pictures can exceed an AUC of {bayes:.2f} (Bayes)')
     for artefact, block in results['insertion'].items():
         lines.append(
             f'inserting {artefact!r} moves a prediction by {block["mean_abs"]:.1f} percentage '

@@ -59,10 +59,12 @@ def cli() -> None:
     logging.set_verbosity(logging.ERROR)
     try:
         app.run(main, flags_parser=_parse)
-    except (OSError, ValueError, FloatingPointError) as error:
+    except KeyboardInterrupt:
+        _fail('interrupted', 130)
+    except (ImportError, OSError, RuntimeError, ValueError, FloatingPointError) as error:
         if _TRACEBACK.value:
             raise
-        _fail(f'{error}', 1)
+        _fail(f'{error} (--traceback shows where)', 1)
 
 
 if __name__ == '__main__':

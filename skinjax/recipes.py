@@ -6,7 +6,6 @@ from skinjax import config as configs
 
 UNLEARNING = ('lntl', 'tabe', 'clgr')
 VARIANTS = ('', 'oracle', 'resample', 'paper', 'cameras', 'isic2017', 'isic2017_instrument')
-CAPS = {'camera': 2.4, 'instrument': 2.8}  # about 1.15 ln K, as 0.8 is for two values
 COMPARISONS = ('', 'full', 'paper', 'cameras', 'isic2017', 'isic2017_instrument')
 
 
@@ -32,8 +31,8 @@ def unlearning(method: str, variant: str = '') -> configs.Config:
     if method in UNLEARNING:
         if variant == 'paper':
             fields |= configs.find('objectives', method).PAPER | {'head_steps': 1}
-        if bias in CAPS:
-            fields |= {'conditional': True, 'cap': CAPS[bias]}
+        if bias != 'ruler':
+            fields |= {'conditional': True}
     config = configs.train(
         configs.plugin('objectives', method, **fields),
         data='isic2017' if variant.startswith('isic2017') else 'synthetic',
@@ -68,7 +67,6 @@ def double(methods: str = '') -> configs.Config:
         'double', 'synthetic', configs.plugin('models', 'resnet', variant='narrow')
     )
     config.objective.first.method, config.objective.second.method = names
-    config.objective.second.cap = CAPS['camera']
     config.data.bias = ('ruler', 'camera')
     _optimizer(config)
     _synthetic(config, '')

@@ -1,7 +1,9 @@
 """Kind 'train': the only training loop."""
 
 import contextlib
+import importlib.util
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +44,12 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     mesh = Mesh.create(config.parallel, config.devices)
     mesh.check(config.data.batch_size)
     trainer = Trainer(config, data, mesh)
+    trainer.check()
     configs.claim(config, workdir)
-    _say(trainer.summary())
-    final, step = trainer.fit(workdir)
-    results = evaluate.judge(
-        config, data, trainer.objective, final.variables(), mesh, workdir, step
-    )
+    with configs.lock(workdir):
+        _say(trainer.summary())
+        final, step = trainer.fit(workdir)
+        results = evaluate.judge(config, data, trainer.predict, final.variables(), workdir, step)
     _say(evaluate.summary(results, data))
     _say(f'report: {workdir}/report.html')
     return results
@@ -74,16 +76,15 @@ class Trainer:
         self.per_epoch = len(data.splits['train']) // config.data.batch_size
         self.objective, self.steps = build_objective(config, data)
         names = tuple(config.train.augment)
-        step = make_step(
+        make = partial(
+            make_step,
             self.objective,
-            augment=lambda keys, batch: {
-                **batch,
-                'image': images.augment_batch(keys, batch['image'], names),
-            },
+            augment=partial(augment, names=names),
             accumulate=config.train.accumulate,
             ema=config.train.ema,
-            axis=mesh.axis,
         )
+        step, self._unmapped = make(axis=mesh.axis), make()
+        self.predict = evaluate.Predictor(config, self.objective, mesh)
         self._key = jax.random.key(config.seed)
         self.step = mesh.compile_step(step, jax.random.fold_in(self._key, 1))
         with contextlib.closing(self.batches(0)) as batches:
@@ -99,6 +100,25 @@ class Trainer:
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
+
+    def check(self) -> None:
+        """Trace one step and look at every option, so that mistakes show before a run begins.
+
+        Raises:
+            ValueError, ImportError: what would fail later.
+        """
+        config = self.config.train
+        if config.log_every < 1 or config.select not in ('last', 'best'):
+            raise ValueError(
+                "config.train.log_every must be at least 1 and select 'last' or 'best', found "
+                f'{config.log_every} and {config.select!r}'
+            )
+        if config.tensorboard and importlib.util.find_spec('tensorboardX') is None:
+            raise ImportError("config.train.tensorboard needs: pip install 'skinjax[tensorboard]'")
+        share = len(self.mesh.devices) if self.mesh.axis else 1
+        piece = {k: jnp.asarray(v[: len(v) // share]) for k, v in self._example.items()}
+        jax.eval_shape(self._unmapped, self.abstract(), piece, self._key)
+        evaluate.check(self.config, self.data)
 
     def summary(self) -> str:
         """What is about to run."""
@@ -156,10 +176,17 @@ class Trainer:
 
     def validate(self, now: state.TrainState) -> float:
         """Validation AUC (mean over classes where there are more than two)."""
-        records = self.data.splits['val']
         variables = self.mesh.collect(now).variables()
-        table = evaluate.predict(self.config, self.objective, variables, records, self.mesh)[0]
-        return evaluate.score(table)
+        return evaluate.score(self.predict(variables, self.data.splits['val'])[0])
+
+
+def augment(keys: jax.Array, batch: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Augment a batch on the device; masks move with their images."""
+    changed = {'image': images.augment_batch(keys, batch['image'], names)}
+    if 'mask' in batch:
+        moves = [name for name in names if name != 'colour']
+        changed['mask'] = images.augment_batch(keys, batch['mask'][..., None], moves)[..., 0]
+    return {**batch, **changed}
 
 
 class Loop:
@@ -169,10 +196,13 @@ class Loop:
         config = trainer.config.train
         self.trainer, self.start, self.workdir = trainer, start, workdir
         self.log_every = config.log_every
-        self.evaluate_every = max(1, round(config.evaluate_every * trainer.per_epoch))
-        self.checkpoint_every = max(1, round(config.checkpoint_every * trainer.per_epoch))
+        self.evaluate_every = self._steps(config.evaluate_every)
+        self.checkpoint_every = self._steps(config.checkpoint_every)
         self.shown = ''
         self.pending: list[tuple[int, dict[str, jax.Array]]] = []
+
+    def _steps(self, epochs: float) -> int:
+        return max(1, round(epochs * self.trainer.per_epoch)) if epochs else self.trainer.steps
 
     def run(self, now: state.TrainState, interrupts: Interrupts) -> state.TrainState:
         """All remaining steps."""
@@ -194,18 +224,22 @@ class Loop:
             for done, batch in zip(range(self.start + 1, steps + 1), batches, strict=False):
                 now, metrics = trainer.step(now, trainer.mesh.put_batch(batch))
                 self.pending.append((done, metrics))
-                last = done == steps or interrupts.signal is not None
-                if last or done % self.log_every == 0 or done % self.checkpoint_every == 0:
-                    self._log(done, out, progress)
+                # Read once: a signal that arrives further below is met after the next step.
+                stop = interrupts.signal or trainer.saver.preempted(done)
+                last = done == steps or stop is not None
                 score = None
-                if done == steps or done % self.evaluate_every == 0:
+                evaluates = done == steps or done % self.evaluate_every == 0
+                saves = last or evaluates or done % self.checkpoint_every == 0
+                if saves or done % self.log_every == 0:
+                    self._log(done, out, progress)
+                if evaluates:
                     score = trainer.validate(now)
                     out.write(done, 'val', {'auc': score})
                     self.shown = f', val auc {score:.3f}'
-                if last or done % self.checkpoint_every == 0:
+                if saves:
                     trainer.saver.save(trainer.mesh.collect(now), score)
-                if interrupts.signal is not None and done < steps:
-                    self._stop(done, interrupts.signal)
+                if stop is not None and done < steps:
+                    self._stop(done, stop)
         return now
 
     def _log(self, done: int, out: MetricWriter, progress: Progress) -> None:

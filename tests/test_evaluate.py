@@ -28,13 +28,24 @@ def corner_objective(columns: int = 1) -> Objective:
     return Objective(lambda key, batch: {'params': {}}, {}, (), predict)
 
 
+TINY = {'data.image_size': 8}
+
+
+def predict(config, objective, records):
+    return evaluate.Predictor(config, objective, Mesh.create('jit'))({'params': {}}, records)
+
+
 @pytest.mark.parametrize('batch_size', [4, 7, 64])
 def test_map_split_keeps_order_and_drops_padding(batch_size):
     records = tiny_records(19)
-    config = small_run().data
+    config = small_run(**TINY).data
     mesh = Mesh.create('jit')
+    run = mapping.compile_map(
+        lambda factor, batch: {'twice': factor * batch['label'], 'row': batch['index']}, mesh
+    )
     out = mapping.map_split(
-        lambda batch: {'twice': 2 * batch['label'], 'row': batch['index']},
+        run,
+        jnp.asarray(2),
         records,
         config,
         mesh,
@@ -45,25 +56,20 @@ def test_map_split_keeps_order_and_drops_padding(batch_size):
 
 
 def test_predict_gives_probabilities():
-    records, config = tiny_records(9), small_run()
-    table, features = evaluate.predict(
-        config, corner_objective(), {'params': {}}, records, Mesh.create('jit')
-    )
+    records, config = tiny_records(9), small_run(**TINY)
+    table, features = predict(config, corner_objective(), records)
     corner = np.array([records.read(i)['image'][0, 0, 0] for i in range(9)])
     assert np.allclose(table.positive, 1 / (1 + np.exp(1 - corner / 64)), atol=1e-6)
     assert features.shape == (9, 2)
-    many, _ = evaluate.predict(
-        config, corner_objective(3), {'params': {}}, records, Mesh.create('jit')
-    )
+    many, _ = predict(config, corner_objective(3), records)
     assert many.scores.shape == (9, 3)
     assert np.allclose(many.scores.sum(1), 1)
 
 
 def test_test_time_augmentation_averages_probabilities_and_is_invariant():
     records = tiny_records(5)
-    config = small_run('baseline', **{'evaluate.tta': True})
-    mesh = Mesh.create('jit')
-    table, _ = evaluate.predict(config, corner_objective(), {'params': {}}, records, mesh)
+    config = small_run('baseline', **{'evaluate.tta': True, **TINY})
+    table, _ = predict(config, corner_objective(), records)
     images = np.stack([records.read(i)['image'] for i in range(5)])
     views = [np.asarray(d4(jnp.asarray(images), i))[:, 0, 0, 0] for i in range(8)]
     want = np.mean([1 / (1 + np.exp(1 - view / 64)) for view in views], 0)
@@ -72,7 +78,7 @@ def test_test_time_augmentation_averages_probabilities_and_is_invariant():
         turned = np.asarray(d4(jnp.asarray(images), turn))
         other = tiny_records(5)
         object.__setattr__(other, 'read', lambda row, t=turned: {'image': t[row]})
-        again, _ = evaluate.predict(config, corner_objective(), {'params': {}}, other, mesh)
+        again, _ = predict(config, corner_objective(), other)
         assert np.allclose(again.positive, table.positive, atol=1e-6)
 
 

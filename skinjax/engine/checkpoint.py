@@ -7,6 +7,7 @@ nothing else is needed to continue bit for bit.
 
 import contextlib
 import math
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,15 @@ from skinjax.engine.state import TrainState
 
 
 class Checkpointer:
-    """Saves and restores training states under `<workdir>/checkpoints`."""
+    """Saves and restores training states under `<workdir>/checkpoints`.
 
-    def __init__(self, workdir: Path, keep: int):
+    Args:
+        workdir: of the run.
+        keep: how many of the newest checkpoints stay, besides the best.
+        clean: remove what a killed save has left; not for a run that may be going on.
+    """
+
+    def __init__(self, workdir: Path, keep: int, *, clean: bool = True):
         logging.set_verbosity(logging.ERROR)
         policy = checkpoint_managers.AnyPreservationPolicy(
             [
@@ -32,7 +39,7 @@ class Checkpointer:
             ]
         )
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=policy, best_fn=_score, cleanup_tmp_directories=True
+            preservation_policy=policy, best_fn=_score, cleanup_tmp_directories=clean
         )
         self._manager = ocp.CheckpointManager((workdir / 'checkpoints').absolute(), options=options)
 
@@ -43,6 +50,12 @@ class Checkpointer:
     def best(self) -> int | None:
         """Step of the checkpoint with the highest score."""
         return self._manager.best_step()
+
+    def preempted(self, step: int) -> int | None:
+        """SIGTERM once the processes have agreed to stop after `step`; with one process, None."""
+        if jax.process_count() == 1 or not self._manager.reached_preemption(step):
+            return None
+        return int(signal.SIGTERM)
 
     def save(self, state: TrainState, score: float | None) -> None:
         """Save in the background; `score` (higher is better) ranks the checkpoint.
@@ -99,11 +112,48 @@ def restore_state(run: Path, abstract: Any, select: str = 'last') -> tuple[int, 
     """
     if not (run / 'checkpoints').is_dir():
         raise FileNotFoundError(f'{run} has no checkpoints: train it first')
-    with contextlib.closing(Checkpointer(run, keep=10**6)) as reader:
+    with contextlib.closing(Checkpointer(run, keep=10**6, clean=False)) as reader:
         step = reader.best() if select == 'best' else reader.latest()
         if step is None:
             raise FileNotFoundError(f'{run} has no complete checkpoint: train it first')
         return step, reader.restore(step, abstract)
+
+
+def restore_variables(run: Path, abstract: Any, config: Any) -> tuple[int, Any]:
+    """(step, variables) for evaluation, without the optimizers and heads of the training state.
+
+    Args:
+        run: directory of a run.
+        abstract: shapes and shardings of `params` and the other collections that are wanted.
+        config: of the run; tells whether averaged parameters exist, and which step to take.
+
+    Raises:
+        FileNotFoundError: the run has no checkpoint.
+        ValueError: the checkpoint belongs to another model.
+    """
+    if not (run / 'checkpoints').is_dir():
+        raise FileNotFoundError(f'{run} has no checkpoints: train it first')
+    with contextlib.closing(Checkpointer(run, keep=10**6, clean=False)) as steps:
+        step = steps.best() if config.train.select == 'best' else steps.latest()
+    if step is None:
+        raise FileNotFoundError(f'{run} has no complete checkpoint: train it first')
+    name = 'ema' if config.train.ema else 'params'
+    model = {key: value for key, value in abstract.items() if key != 'params'}
+    wanted = {name: abstract['params'], 'model': model}
+    path = (run / 'checkpoints' / str(step) / 'state').absolute()
+    arguments = ocp.args.PyTreeRestore(
+        wanted,
+        restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
+        partial_restore=True,
+    )
+    try:
+        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+            found = reader.restore(path, args=arguments)
+    except (ValueError, KeyError) as error:
+        raise ValueError(
+            f'checkpoint {path.parent} does not fit this model: {str(error).splitlines()[0]}'
+        ) from error
+    return step, {'params': found[name], **found['model']}
 
 
 def with_sharding(abstract: Any, sharding: jax.sharding.Sharding) -> Any:

@@ -12,29 +12,35 @@ from skinjax.data.records import Records
 from skinjax.engine.mesh import Mesh
 
 
+def compile_map(fn: Callable[[Any, dict[str, Any]], dict[str, Any]], mesh: Mesh) -> Callable:
+    """`fn`(variables, batch) -> [b, ...] arrays, compiled once for all splits and steps."""
+    return jax.jit(fn, out_shardings=Mesh('jit', mesh.devices).replicated)
+
+
 def map_split(
-    fn: Callable[[dict[str, jax.Array]], dict[str, jax.Array]],
+    run: Callable[[Any, dict[str, Any]], dict[str, Any]],
+    variables: Any,
     records: Records,
     config: Any,
     mesh: Mesh,
     batch_size: int,
 ) -> dict[str, np.ndarray]:
-    """Apply `fn` to every row and return [n, ...] arrays in the order of the rows.
+    """Apply `run` to every row and return [n, ...] arrays in the order of the rows.
 
     Args:
-        fn: batch -> arrays with a leading batch axis; traced once.
+        run: what `compile_map` returns.
+        variables: its first argument.
         config: the data section.
         batch_size: global; the last batch is padded and its padding rows are dropped.
     """
     size = -(-batch_size // len(mesh.devices)) * len(mesh.devices)
-    jit_mesh = Mesh('jit', mesh.devices)
-    run = jax.jit(fn, out_shardings=jit_mesh.replicated)
+    whole = Mesh('jit', mesh.devices)
     count = jax.process_count()
     rows, outputs = [], []
     for batch in pipeline.split_batches(
         records, config, size, process_index=jax.process_index(), process_count=count
     ):
-        out = run(jit_mesh.put_batch(batch))
+        out = run(variables, whole.put_batch(batch))
         index, valid = batch['index'], batch['valid']
         if count > 1:
             index, valid = (

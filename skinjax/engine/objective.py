@@ -31,9 +31,9 @@ class Loss:
         scale: of the term in the total.
     """
 
-    values: Float[Array, ' b']
-    weights: Float[Array, ' b']
-    scale: Float[Array, ''] | float = 1.0
+    values: Float[Array, '*slices b']
+    weights: Float[Array, '*slices b']
+    scale: Any = 1.0
 
 
 @jax.tree_util.register_dataclass

@@ -62,6 +62,7 @@ def make_step(
                 params, opt = _apply(objective, phase, params, opt, grads, state.step)
         for name, optimizer in objective.optimizers.items():
             metrics[f'learning_rate/{name}'] = jnp.asarray(optimizer.learning_rate(state.step))
+        metrics['parameters/norm'] = optax.tree.norm(params)
         average: Any = state.ema
         if ema:
             average = optax.incremental_update(params, average, 1 - ema)

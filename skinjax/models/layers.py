@@ -28,7 +28,7 @@ class ReLU(nn.Module):
 @jax.custom_vjp
 def _relu(x):
     """Rectifier whose backward pass needs its output alone, which the next layer keeps anyway."""
-    return jnp.where(x > 0, x, jnp.zeros((), x.dtype))
+    return jnp.where(x <= 0, jnp.zeros((), x.dtype), x)  # NaN stays NaN
 
 
 _relu.defvjp(

@@ -134,8 +134,10 @@ def build(config) -> ResNet:
     """The encoder that `config` (with the fields of DEFAULTS) describes.
 
     Raises:
-        ValueError: unknown variant.
+        ValueError: unknown variant or dtype.
     """
+    if config.dtype not in ('float32', 'bfloat16'):
+        raise ValueError(f"model.dtype is {config.dtype!r}: choose 'float32' or 'bfloat16'")
     if config.variant not in VARIANTS:
         raise ValueError(
             f'unknown resnet variant {config.variant!r}: choose one of {", ".join(VARIANTS)}'

@@ -11,6 +11,7 @@ from skinjax.data.records import DataSet
 from skinjax.engine.objective import Objective
 from skinjax.objectives import unlearning
 
+METHODS = ('lntl', 'tabe', 'clgr')
 STRENGTHS = ('entropy', 'confusion', 'reversal')
 AUTO = -1.0
 _HEAD = {**unlearning.HEAD, **dict.fromkeys(STRENGTHS, AUTO)}
@@ -25,11 +26,15 @@ def build(config: Any, data: DataSet, steps: int) -> Objective:
     """Both heads; a strength of -1 takes the default of the head's method.
 
     Raises:
-        ValueError: both heads name the same bias variable.
+        ValueError: both heads name the same bias variable, or a method is unknown.
     """
     heads = {}
     for which in ('first', 'second'):
         head = config.objective[which].copy_and_resolve_references()
+        if head.method not in METHODS:
+            raise ValueError(
+                f'objective.{which}.method is {head.method!r}: choose one of {", ".join(METHODS)}'
+            )
         method = configs.find('objectives', head.method)
         for name in STRENGTHS:
             if head[name] == AUTO:

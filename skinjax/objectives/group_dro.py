@@ -27,9 +27,13 @@ def build(config: Any, data: DataSet, steps: int) -> Objective:
     """Cross-entropy under group weights that follow the worst group.
 
     Raises:
-        ValueError: the data set does not have the bias variable.
+        ValueError: the data set does not have the bias variable, or batches are drawn by group.
     """
     net = network.create(config, data)
+    if config.data.sampling == 'group':
+        raise ValueError(
+            "group_dro weights groups by itself: set config.data.sampling to 'uniform'"
+        )
     name, train = config.objective.bias, data.splits['train']
     if name not in data.bias:
         raise network.unknown_bias(name, data)

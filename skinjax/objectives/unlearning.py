@@ -23,6 +23,7 @@ Departures from the authors' code, each with a switch in `compat` that restores 
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,7 +44,7 @@ HEAD = {
     'entropy': 0.0,  # weight of the negative entropy in phase main
     'confusion': 0.0,  # weight of the confusion loss in phase main
     'reversal': 0.0,  # what the encoder's gradient is multiplied by (negated) in phase bias
-    'cap': 0.8,  # no push beyond this cross-entropy, in units of nats; 0 for none
+    'cap': 0.8,  # no push beyond this cross-entropy (times log2 K for K values); 0 for none
     'conditional': False,  # unlearn within each class, not across classes
     'class_weights': True,  # weight the head's loss by inverse training counts
     'hidden': 0,  # width of a hidden layer; the published deep head has 128
@@ -100,7 +101,7 @@ def assemble(config: Any, data: DataSet, steps: int, heads: Mapping[str, Any]) -
     phases = [Phase('main', learner.main, first), Phase('bias', learner.bias, second)]
     if config.objective.head_steps > 1:
         more = config.objective.head_steps - 1
-        phases.append(Phase('bias', learner.heads_only, stepped, repeat=more))
+        phases.append(Phase('heads', learner.heads_only, stepped, repeat=more))
     return net.objective(opts, tuple(phases))
 
 
@@ -129,6 +130,11 @@ class Head:
     @property
     def group(self) -> str:
         return f'bias_{self.name}'
+
+    @property
+    def cap(self) -> float:
+        """In nats: about 1.15 times the cross-entropy of the uniform distribution."""
+        return self.options.cap * math.log2(self.weights.shape[1])
 
     def spec(self) -> BiasHead:
         classes, values = self.weights.shape
@@ -219,7 +225,7 @@ class Unlearner:
             logits, _ = self.net.detect(frozen, seen, head.name)
             values = losses.cross_entropy(head.of_class(logits, batch), batch[head.name])
             if head.options.cap:
-                values = jnp.where(values < head.options.cap, values, 0.0)
+                values = jnp.where(values < head.cap, values, 0.0)
             terms[f'{head.name}_push'] = Loss(values, head.sample_weights(batch))
         new = state if 'double_stats' in self.compat else {}
         return Output(terms, new, keep={'features': fixed})

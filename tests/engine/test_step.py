@@ -58,7 +58,7 @@ def assert_close(a, b, tolerance=5e-5):
         y = b
         for key in path:
             y = y[key.key] if hasattr(key, 'key') else y[key.idx]
-        scale = max(float(np.abs(x).max()), 1e-3)
+        scale = max(float(np.abs(x).max()), 1e-2)
         assert np.abs(np.asarray(x) - np.asarray(y)).max() <= tolerance * scale, path
 
 

@@ -105,7 +105,7 @@ class TestEncoderStep:
 
     def test_capped_examples_do_not_push(self):
         batch, cap = made_batch(), 0.7
-        objective = build('clgr', rate=0.1, **{**PLAIN, 'cap': cap})
+        objective = build('clgr', rate=0.1, reversal=0.1, **{**PLAIN, 'cap': cap})
         before, after = advance(only(objective, 'bias'), batch=batch)
         values = reference_cross_entropy(before, batch)
         assert (values < cap).any()
@@ -113,7 +113,7 @@ class TestEncoderStep:
         want = 0.01 * reference_gradient(before, batch, kept=values < cap)
         np.testing.assert_allclose(kernel(after) - kernel(before), want, atol=1e-6)
         assert np.abs(want).max() > 1e-4
-        uncapped = advance(only(build('clgr', rate=0.1, **PLAIN), 'bias'), before)[1]
+        uncapped = advance(only(build('clgr', rate=0.1, reversal=0.1, **PLAIN), 'bias'), before)[1]
         assert_same(after.params['bias_ruler'], uncapped.params['bias_ruler'])
         assert differ(after.params['encoder'], uncapped.params['encoder'])
 

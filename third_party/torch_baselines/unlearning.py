@@ -12,6 +12,7 @@ The published program departs from this description in six places; `COMPAT` name
 """
 
 import contextlib
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +42,7 @@ class Method:
         entropy: weight of sum_k p_k log p_k in phase 1 (LNTL).
         confusion: weight of -sum_k q_k log p_k, q = 1/K, in phase 1 (TABE).
         reversal: what the encoder's gradient is multiplied by, negated, in phase 2.
-        cap: examples whose cross-entropy (in nats) has reached it push the encoder no further;
+        cap: examples whose cross-entropy has reached cap * log2 K push the encoder no further;
             0 for none.
         weights: [classes or 1, values] weights in the cross-entropy; None for equal ones. A class
             (row) of zeros takes no part in unlearning.
@@ -273,7 +274,8 @@ class Trainer:
             features = GradientReversal.apply(features, strength * method.reversal)
         loss, weights = self._cross_entropy(name, features, labels, values)
         if method.cap:
-            loss = loss * (loss.detach() < method.cap)
+            cap = method.cap * math.log2(self.weights[name].shape[-1])
+            loss = loss * (loss.detach() < cap)
         return weighted_mean(loss, weights)
 
     def _head_step(self, name: str, features: Tensor, labels: Tensor, values: Tensor) -> Tensor:
