@@ -1,7 +1,18 @@
-"""Strict JAX on four virtual CPU devices, and shape annotations checked in every call."""
+"""Strict JAX on four virtual CPU devices, and shape annotations checked in every call.
 
-import jax
-from jaxtyping import install_import_hook
+Programs that several tests compile are compiled once: a cache for this session is shared with the
+processes that tests start.
+"""
+
+import os
+import tempfile
+
+_CACHE = tempfile.TemporaryDirectory(prefix='skinjax-cache-', ignore_cleanup_errors=True)
+os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', _CACHE.name)
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
+
+import jax  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
 
 jax.config.update('jax_platforms', 'cpu')
 jax.config.update('jax_num_cpu_devices', 4)

@@ -52,6 +52,6 @@ def small(config: configs.Config, **fields: Any) -> configs.Config:
     return configs.override(config, {**SMALL, **fields})
 
 
-def small_run(method: str = 'baseline', **fields: Any) -> configs.Config:
+def small_run(method: Any = 'baseline', **fields: Any) -> configs.Config:
     """The small form of one method of the unlearning study."""
     return small(recipes.unlearning(method), **fields)

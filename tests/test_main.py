@@ -45,7 +45,10 @@ def test_help_is_quick_and_names_the_flags():
         (['--config=configs/clgr.py:isic2016'], "unknown variant 'isic2016'"),
         (['--config=configs/clgr.py', '--config.objective.name=clg'], "did you mean 'clgr'"),
         (['--config=configs/clgr.py:isic2017'], 'data.root'),
-        (['--config=configs/clgr.py', '--config.data.bias=("rulr",)'], "'rulr' is absent"),
+        (
+            ['--config=configs/clgr.py', '--config.data.bias=("rulr",)'],
+            "unknown bias variable 'rulr'",
+        ),
         (['--config=configs/clgr.py', '--config.objective.bias=rulr'], "'rulr' is not in data set"),
     ],
 )

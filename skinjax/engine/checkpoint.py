@@ -79,15 +79,10 @@ class Checkpointer:
         Raises:
             ValueError: the checkpoint belongs to another model.
         """
-        try:
-            restored = self._manager.restore(
-                step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
-            )
-        except (ValueError, KeyError) as error:
-            raise ValueError(
-                f'checkpoint {self._manager.directory}/{step} does not fit this model: '
-                f'{str(error).splitlines()[0]}'
-            ) from error
+        _check_fits(Path(self._manager.directory) / str(step), abstract, whole=True)
+        restored = self._manager.restore(
+            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+        )
         return restored['state']
 
     def wait(self) -> None:
@@ -140,20 +135,50 @@ def restore_variables(run: Path, abstract: Any, config: Any) -> tuple[int, Any]:
     name = 'ema' if config.train.ema else 'params'
     model = {key: value for key, value in abstract.items() if key != 'params'}
     wanted = {name: abstract['params'], 'model': model}
-    path = (run / 'checkpoints' / str(step) / 'state').absolute()
+    path = (run / 'checkpoints' / str(step)).absolute()
+    _check_fits(path, wanted, whole=False)
     arguments = ocp.args.PyTreeRestore(
         wanted,
         restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
         partial_restore=True,
     )
-    try:
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-            found = reader.restore(path, args=arguments)
-    except (ValueError, KeyError) as error:
-        raise ValueError(
-            f'checkpoint {path.parent} does not fit this model: {str(error).splitlines()[0]}'
-        ) from error
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        found = reader.restore(path / 'state', args=arguments)
     return step, {'params': found[name], **found['model']}
+
+
+def _check_fits(path: Path, abstract: Any, *, whole: bool) -> None:
+    """Compare names and shapes before anything is read.
+
+    Raises:
+        ValueError: an array is missing or has another shape, or (with `whole`) is left over; the
+            first ones are named.
+    """
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        metadata: Any = reader.metadata(path / 'state')
+    saved, wanted = _shapes(metadata.item_metadata.tree), _shapes(abstract)
+    wrong = [f'{name} is missing' for name in wanted if name not in saved]
+    wrong += [
+        f'{name} is {saved[name]}, expected {shape}'
+        for name, shape in wanted.items()
+        if name in saved and saved[name] != shape
+    ]
+    wrong += [f'{name} is left over' for name in saved if whole and name not in wanted]
+    if wrong:
+        more = f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''
+        raise ValueError(
+            f'checkpoint {path} does not fit this model: {"; ".join(wrong[:3])}{more}; '
+            'choose another --workdir or the config that it was trained with'
+        )
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator='.'): tuple(leaf.shape)
+        for path, leaf in leaves
+        if hasattr(leaf, 'shape')
+    }
 
 
 def with_sharding(abstract: Any, sharding: jax.sharding.Sharding) -> Any:

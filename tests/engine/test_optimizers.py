@@ -25,7 +25,9 @@ def config(**fields):
 )
 def test_schedules(fields, steps, rates):
     schedule = optimizers.schedule(config(learning_rate=1.0, **fields), 100)
-    assert [float(schedule(jnp.asarray(s))) for s in steps] == pytest.approx(rates, abs=1e-6)
+    assert [float(jnp.asarray(schedule(jnp.asarray(s)))) for s in steps] == pytest.approx(
+        rates, abs=1e-6
+    )
 
 
 def run(fields, gradients):
@@ -36,7 +38,7 @@ def run(fields, gradients):
     for gradient in gradients:
         with jax.numpy_dtype_promotion('standard'):  # optax's Adam counts in integers
             update, opt = tx.update(jnp.asarray(gradient), opt, weight)
-        weight = weight - 0.1 * update
+        weight = weight - 0.1 * jnp.asarray(update)
         path.append(float(weight))
     return path
 
