@@ -1,6 +1,6 @@
 """Strict JAX on four virtual CPU devices, and shape annotations checked in every call.
 
-Programs that several tests compile are compiled once: a cache for this session is shared with the
+Programs that several tests compile are compiled once: a cache for this test run is shared with the
 processes that tests start.
 """
 
