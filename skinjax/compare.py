@@ -94,26 +94,35 @@ def execute(jobs: Mapping[Any, tuple[Any, Path]], workers: int) -> None:
     with concurrent.futures.ProcessPoolExecutor(
         min(workers, len(todo)), context, _share_cores, (slots, workers)
     ) as pool:
-        pending = {
-            pool.submit(_train, configs.to_json(config), str(folder)): (key, folder)
-            for key, (config, folder) in todo.items()
-        }
-        for count, future in enumerate(concurrent.futures.as_completed(pending), 1):
-            key, folder = pending[future]
-            try:
-                scores = future.result()
-            except KeyboardInterrupt:
-                _stop(pool)
-                raise
-            except (Exception, SystemExit) as error:
-                _stop(pool)
-                raise RuntimeError(
-                    f'run {folder} failed ({error}): see {folder}.log; the same command '
-                    'continues with what is left'
-                ) from error
-            left = (time.monotonic() - start) / count * (len(todo) - count)
-            name = ' '.join([key[0], folder.name])
-            print(f'{count}/{len(todo)} {name}: {scores}, {duration(left)} left', flush=True)
+        try:
+            _await(pool, todo, start)
+        except BaseException:
+            _stop(pool)
+            raise
+
+
+def _await(
+    pool: concurrent.futures.ProcessPoolExecutor, todo: Mapping[Any, tuple[Any, Path]], start: float
+) -> None:
+    """Hand out the runs and tell how each ended."""
+    pending = {
+        pool.submit(_train, configs.to_json(config), str(folder)): (key, folder)
+        for key, (config, folder) in todo.items()
+    }
+    for count, future in enumerate(concurrent.futures.as_completed(pending), 1):
+        key, folder = pending[future]
+        try:
+            scores = future.result()
+        except (Exception, SystemExit) as error:
+            raise RuntimeError(
+                f'run {folder} failed ({error}): see {folder}.log; the same command '
+                'continues with what is left'
+            ) from error
+        left = (time.monotonic() - start) / count * (len(todo) - count)
+        print(
+            f'{count}/{len(todo)} {key[0]} {folder.name}: {scores}, {duration(left)} left',
+            flush=True,
+        )
 
 
 def _stop(pool: concurrent.futures.ProcessPoolExecutor) -> None:

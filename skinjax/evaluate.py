@@ -186,7 +186,8 @@ def figures(
     bayes = data.info.get('bayes_auc')
     if bayes and len(data.classes) == 2:
         for block in blocks.values():
-            block['share_of_bayes'] = block['auc']['value'] / bayes
+            if block['auc']['value'] is not None:
+                block['share_of_bayes'] = block['auc']['value'] / bayes
     insertion = {
         artefact: metrics.insertion(
             tables[without].positive, tables[inserted].positive, tables[without].labels, threshold

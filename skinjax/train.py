@@ -153,15 +153,15 @@ class Trainer:
     def fit(self, workdir: Path) -> tuple[state.TrainState, int]:
         """Train to the end; returns the state to evaluate and its step."""
         config = self.config
-        self.saver = saver = checkpoint.Checkpointer(workdir, config.train.keep)
         abstract = checkpoint.with_sharding(self.abstract(), self.mesh.replicated)
-        start = saver.latest()
-        if start is None:
-            start, now = 0, self.mesh.distribute(self.fresh())
-        else:
-            now = self.mesh.distribute(saver.restore(start, abstract))
-            _say(f'continuing from step {start}')
+        self.saver = saver = checkpoint.Checkpointer(workdir, config.train.keep)
         with contextlib.closing(saver):
+            start = saver.latest()
+            if start is None:
+                start, now = 0, self.mesh.distribute(self.fresh())
+            else:
+                now = self.mesh.distribute(saver.restore(start, abstract))
+                _say(f'continuing from step {start}')
             with Interrupts() as interrupts:
                 now = Loop(self, workdir, start).run(now, interrupts)
             saver.wait()
