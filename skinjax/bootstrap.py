@@ -8,7 +8,7 @@ Resamples are held as counts [b, n] (how often each row was drawn). A weighted s
 sorted table then serves all resamples at once, which is what makes 1,000 AUCs take a second.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -149,18 +149,23 @@ def bootstrap_mean_auc(
     seed: int = 0,
     level: float = LEVEL,
     groups: Groups | None = None,
+    over: Sequence[int] = (),
 ) -> tuple[Interval, list[Interval]]:
-    """Mean one-vs-rest AUC and the AUC of each class, all from the same resamples."""
+    """Mean one-vs-rest AUC and the AUC of each class, all from the same resamples.
+
+    The mean is taken over the classes `over`; over all if there are none.
+    """
     labels, values = np.asarray(labels), one_vs_rest_aucs(labels, scores)
     known = np.flatnonzero(~np.isnan(values))
+    averaged = [k for k in known if not over or k in over]
     blocks: list[list[np.ndarray]] = [[] for _ in values]
     for counts in resample_counts(labels, n, seed, groups):
         for k in known:
             blocks[k].append(weighted_auc(labels == k, scores[:, k], counts))
     drawn = [_joined(block) for block in blocks]
-    means = np.mean([drawn[k] for k in known], axis=0) if known.size else np.array([])
+    means = np.mean([drawn[k] for k in averaged], axis=0) if averaged else np.array([])
     each = [interval(value, block, level) for value, block in zip(values, drawn, strict=True)]
-    return interval(float(mean_of(values)), means, level), each
+    return interval(float(mean_of(values[averaged])), means, level), each
 
 
 def bootstrap_specificity_at(
@@ -191,26 +196,6 @@ def resample_confusions(
         .astype(np.int64)
         .reshape(n, classes, classes)
     )
-
-
-def paired_difference(
-    labels: Labels,
-    scores_a: Scores,
-    scores_b: Scores,
-    n: int = RESAMPLES,
-    seed: int = 0,
-    level: float = LEVEL,
-) -> Interval:
-    """AUC of a minus AUC of b on the same rows: both see the same resamples.
-
-    An interval without 0 is a difference that other test rows would hardly undo.
-    """
-    blocks = [
-        weighted_auc(labels, scores_a, counts) - weighted_auc(labels, scores_b, counts)
-        for counts in resample_counts(labels, n, seed)
-    ]
-    value = auc(labels, scores_a) - auc(labels, scores_b)
-    return interval(value, _joined(blocks), level)
 
 
 def proportion(hits: int, n: int, level: float = LEVEL) -> Interval:

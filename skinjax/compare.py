@@ -12,16 +12,18 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from skinjax import config as configs
-from skinjax import figures, metrics, tables
+from skinjax import figures, tables
+from skinjax.bootstrap import mean_interval, paired_interval
 from skinjax.document import Figure, Section, Table, write_report
 from skinjax.engine.writer import duration, write_atomic, write_json
+from skinjax.measures import fold_aucs
 from skinjax.predictions import Predictions
 
 Values = dict[str, dict[str, list[float]]]  # method -> column -> one value a seed
@@ -89,28 +91,34 @@ def execute(jobs: Mapping[Any, tuple[Any, Path]], workers: int) -> None:
     slots = context.Queue()
     for slot in range(workers):
         slots.put(slot)
-    start = time.monotonic()
-    signal.signal(signal.SIGTERM, _terminated)
-    with concurrent.futures.ProcessPoolExecutor(
-        min(workers, len(todo)), context, _share_cores, (slots, workers)
-    ) as pool:
+    with (
+        _sigterm_as_interrupt(),
+        concurrent.futures.ProcessPoolExecutor(
+            min(workers, len(todo)), context, _share_cores, (slots, workers)
+        ) as pool,
+    ):
         try:
-            _await(pool, todo, start)
+            _await(pool, todo, workers)
         except BaseException:
             _stop(pool)
             raise
 
 
 def _await(
-    pool: concurrent.futures.ProcessPoolExecutor, todo: Mapping[Any, tuple[Any, Path]], start: float
+    pool: concurrent.futures.ProcessPoolExecutor,
+    todo: Mapping[Any, tuple[Any, Path]],
+    workers: int,
 ) -> None:
-    """Hand out the runs and tell how each ended."""
-    pending = {
-        pool.submit(_train, configs.to_json(config), str(folder)): (key, folder)
-        for key, (config, folder) in todo.items()
-    }
-    for count, future in enumerate(concurrent.futures.as_completed(pending), 1):
-        key, folder = pending[future]
+    """Hand out the runs and tell how each ended.
+
+    No more than `workers` at a time: the pool cannot take back what already waits for a worker.
+    """
+    start, waiting, going = time.monotonic(), iter(todo.items()), {}
+    for count in range(1, len(todo) + 1):
+        for key, (config, folder) in itertools.islice(waiting, workers - len(going)):
+            going[pool.submit(_train, configs.to_json(config), str(folder))] = (key, folder)
+        future = next(concurrent.futures.as_completed(going))
+        key, folder = going.pop(future)
         try:
             scores = future.result()
         except (Exception, SystemExit) as error:
@@ -132,8 +140,18 @@ def _stop(pool: concurrent.futures.ProcessPoolExecutor) -> None:
         child.terminate()
 
 
-def _terminated(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
+@contextlib.contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """SIGTERM is met as Ctrl-C is; the former handler is put back at the end."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
 
 
 def _share_cores(slots: Any, workers: int) -> None:
@@ -205,10 +223,10 @@ def summarise(config: Any, values: Values) -> dict[str, Any]:
     for name, columns in values.items():
         methods[name] = {}
         for column, found in columns.items():
-            block = metrics.mean_interval(np.array(found))
+            block = mean_interval(np.array(found))
             if config.reference and name != config.reference:
                 other = np.array(values[config.reference][column])
-                block['difference'] = metrics.paired_interval(np.array(found), other)
+                block['difference'] = paired_interval(np.array(found), other)
                 if config.ceiling and name != config.ceiling:
                     gap = np.mean(values[config.ceiling][column]) - other.mean()
                     share = (np.mean(found) - other.mean()) / gap if gap else float('nan')
@@ -232,7 +250,7 @@ def cross_validation(config: Any, jobs: Mapping[Any, tuple[Any, Path]]) -> dict[
                 for fold in range(config.folds)
             ]
             found[name].append(
-                metrics.fold_aucs(
+                fold_aucs(
                     np.concatenate([part.labels for part in parts]),
                     np.concatenate([part.positive for part in parts]),
                     np.repeat(np.arange(config.folds), [len(part) for part in parts]),
@@ -240,7 +258,7 @@ def cross_validation(config: Any, jobs: Mapping[Any, tuple[Any, Path]]) -> dict[
             )
     return {
         name: {
-            kind: metrics.mean_interval(np.array([aucs[kind] for aucs in rows]))
+            kind: mean_interval(np.array([aucs[kind] for aucs in rows]))
             for kind in ('pooled', 'ranked', 'mean')
         }
         for name, rows in found.items()

@@ -22,11 +22,12 @@ from skinjax.engine.writer import write_json
 # A ConfigDict; its fields depend on the plug-ins, so no type checker can know them.
 Config = Any
 
-KINDS = ('train', 'evaluate', 'compare')
+KINDS = ('train', 'evaluate', 'compare', 'generate', 'export', 'convert')
 
 TRAIN = {
-    'epochs': 10,
+    'epochs': 10,  # 0 with head_first: that head and no training
     'steps': 0,  # 0: from epochs
+    'head_first': False,  # start from the main head that is best for the initial features
     'accumulate': 1,  # slices in which each batch is worked through, to save memory
     'ema': 0.0,  # decay of the moving average of the parameters; 0 for none
     'augment': ('d4',),  # on the device; see data/images.py
@@ -43,6 +44,7 @@ EVALUATE = {
     'tta': False,  # average the probabilities of the eight flips and transposes
     'threshold': 'youden',  # chosen on the validation split; or balanced, sensitivity=0.9, a number
     'bootstrap': 1000,
+    'mean_over': (),  # classes whose AUCs are averaged, with more than two; empty: all
     'probes': ('linear', 'mlp'),
     'probe_split': '',  # empty: balanced, test, or the last split
     'probe_folds': 5,
@@ -104,6 +106,7 @@ def train(
     """Defaults of kind 'train' with the given plug-ins (a name, or what `plugin` returns)."""
     from skinjax.data import records
     from skinjax.engine import optimizers
+    from skinjax.models import options
 
     def parts(folder, value):
         return plugin(folder, value) if isinstance(value, str) else value
@@ -116,7 +119,7 @@ def train(
             'devices': 0,  # 0: all
             'distributed': False,  # join the other processes of a pod or cluster first
             'data': {**records.COMMON, **parts('data', data)},
-            'model': {'dropout': 0.5, **parts('models', model)},
+            'model': {**options.COMMON, **parts('models', model)},
             'objective': parts('objectives', objective),
             'optimizer': dict(optimizers.DEFAULTS),
             'train': dict(TRAIN),
@@ -133,6 +136,66 @@ def evaluate(source: str = '') -> Config:
     data = {**records.COMMON, **plugin('data', source)} if source else {}
     values = {'kind': 'evaluate', 'init_from': '', 'devices': 0, 'evaluate': dict(EVALUATE)}
     return ConfigDict({**values, 'data': data}).lock()
+
+
+def generate(source: str = '') -> Config:
+    """Defaults of kind 'generate' for a data source; '' is 'synthetic'."""
+    from skinjax.data import records
+
+    data = {**records.COMMON, **plugin('data', source or 'synthetic'), 'with_mask': True}
+    # beside: folder of real images shown below the others on the contact sheet.
+    return ConfigDict({'kind': 'generate', 'seed': 0, 'data': data, 'beside': ''}).lock()
+
+
+def export(**fields: Any) -> Config:
+    """Defaults of kind 'export', with `fields` replaced.
+
+    Raises:
+        ValueError: unknown field.
+    """
+    values = {
+        'kind': 'export',
+        'init_from': '',  # directory of a finished run
+        'root': '',  # replaces data.root of the run
+        'platforms': ('cpu', 'cuda', 'tpu'),  # that the exported model runs on; also rocm
+        'tta': 'run',  # average the eight flips and transposes: on | off | run: as the run did
+    }
+    return ConfigDict(_replace("kind 'export'", values, fields)).lock()
+
+
+def _networks() -> dict[str, dict[str, Any]]:
+    """Model sections by family (its default) and by variant."""
+    found = {}
+    for family in siblings('models'):
+        variants = getattr(find('models', family), 'VARIANTS', ())
+        found[family] = plugin('models', family)
+        found |= {variant: plugin('models', family, variant=variant) for variant in variants}
+    return found
+
+
+def convert(variant: str = '') -> Config:
+    """Defaults of kind 'convert'; `variant` names the network of the source, such as resnet50.
+
+    Raises:
+        ValueError: no model file has such a variant.
+    """
+    from skinjax.models import options
+
+    model = {}
+    if variant:
+        known = _networks()
+        if variant not in known:
+            raise ValueError(f'unknown network {variant!r}: choose one of {", ".join(known)}')
+        model = {**options.COMMON, **known[variant]}
+    values = {
+        'kind': 'convert',
+        'source': '',  # file of weights, or directory of a run or of a converted checkpoint
+        'target': '',  # FILE.safetensors, or a new directory; empty: the work directory
+        'naming': '',  # of a target file: torchvision | timm; empty: the first that there is
+        'image_size': 224,  # matters to lesion_cnn alone; runs bring theirs
+        'model': model,  # empty: that of the run
+    }
+    return ConfigDict(values).lock()
 
 
 def compare(runs: dict[str, Config], **fields: Any) -> Config:
@@ -232,6 +295,11 @@ def claim(config: Config, workdir: Path) -> bool:
     workdir.mkdir(parents=True, exist_ok=True)
     write_json(path, new)
     return False
+
+
+def done(config: Config, workdir: Path) -> bool:
+    """Whether this config's run in `workdir` is finished; nothing is written. Raises as `claim`."""
+    return (workdir / 'config.json').exists() and claim(config, workdir)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Kind 'evaluate': prediction tables of a trained run, and every figure that follows from them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ from skinjax.data import groups
 from skinjax.data.images import d4
 from skinjax.data.records import DataSet, Records, choices
 from skinjax.engine import checkpoint, mapping
-from skinjax.engine.mesh import Mesh, is_main
+from skinjax.engine.mesh import Mesh, on_main
 from skinjax.engine.objective import Objective, Variables
-from skinjax.engine.writer import write_atomic, write_json
-from skinjax.measures import mean_of
+from skinjax.engine.startup import hold
+from skinjax.engine.writer import read_json, write_atomic, write_json
+from skinjax.measures import auc, choose_threshold, insertion, mean_of, one_vs_rest_aucs
 from skinjax.objectives import network
 from skinjax.predictions import Predictions
+from skinjax.tables import console_table
 
 VIEWS = 8  # the symmetries of the square
 
@@ -30,13 +32,15 @@ VIEWS = 8  # the symmetries of the square
 def run(config: Any, workdir: Path) -> dict[str, Any]:
     """Judge the run in `config.init_from`, on its own data or on those of `config.data`.
 
-    Only encoder, head and statistics are restored. The operating threshold is that of the run.
+    Only encoder, head and statistics are restored. The operating threshold is that of the run, or
+    with another rule in `config.evaluate.threshold` chosen anew. Without `config.data.bias` the
+    bias variables of the run are probed, as far as the data have them.
 
     Raises:
         FileNotFoundError: `config.init_from` is no run, or has no checkpoint.
-        ValueError: the checkpoint does not fit, or the work directory is in use.
+        ValueError: the checkpoint or an option does not fit, or the work directory is in use.
     """
-    if (workdir / 'config.json').exists() and configs.claim(config, workdir):
+    if on_main(lambda: configs.done(config, workdir)):
         print(f'{workdir} is done: {workdir}/report.html (delete it to run again)', flush=True)
         return read_results(workdir)
     source = Path(config.init_from)
@@ -44,32 +48,70 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     values = {'evaluate': config.evaluate}
     if len(config.data):
         kept = {name: trained.data[name] for name in ('image_size', 'mean', 'std')}
+        kept['bias'] = config.data.bias or _shared_bias(trained.data.bias, config.data)
         values['data'] = configs.override(config.data, kept)
     trained = configs.override(trained, values)
-    loader = configs.find('data', trained.data.name)
-    data = groups.load(loader.build, trained.data, trained.seed, training=False)
     mesh = Mesh.create('jit', config.devices)
-    net = network.create(trained, data)
-    objective = net.objective({}, ())
-    size = trained.data.image_size
-    example = {'image': jnp.zeros((1, size, size, 3), jnp.uint8)}
-    abstract = jax.eval_shape(objective.init, jax.random.key(0), example)
-    step, variables = checkpoint.restore_variables(
-        source, checkpoint.with_sharding(abstract, mesh.replicated), trained
-    )
-    threshold = None
-    if (source / 'results.json').exists():
-        threshold = read_results(source)['threshold']
-    configs.claim(config, workdir)
-    with configs.lock(workdir):
+    data, objective, step, variables = restore(source, trained, mesh)
+    earlier = read_json(source / 'results.json')
+    _same_classes(earlier.get('data', {}).get('classes', data.classes), data.classes)
+    threshold = earlier.get('threshold')
+    if threshold and threshold['rule'] != config.evaluate.threshold:
+        threshold = None
+    check(trained, data, chosen=threshold is not None)
+    with hold(config, workdir):
         predict = Predictor(trained, objective, mesh)
         results = judge(trained, data, predict, variables, workdir, step, threshold)
     print(f'{summary(results, data)}\nreport: {workdir}/report.html', flush=True)
     return results
 
 
-def check(config: Any, data: DataSet) -> None:
-    """Raise ValueError for whatever would make `judge` fail after a long training."""
+def _same_classes(run: Sequence[str], data: Sequence[str]) -> None:
+    """Raise ValueError unless the classes mean the same; of two, the positive one counts."""
+    first = 1 if len(run) == len(data) == 2 else 0
+    if list(run)[first:] != list(data)[first:]:
+        raise ValueError(
+            f'the run knows the classes {", ".join(run)}, the data have {", ".join(data)}: give '
+            'the names in the same order (config.data.classes), or other data'
+        )
+
+
+def _shared_bias(names: tuple[str, ...], section: Any) -> tuple[str, ...]:
+    """Those of `names` that the source of `section` says it has."""
+    known = getattr(configs.find('data', section.name), 'variables', lambda _: ())(section)
+    return tuple(name for name in names if name in known)
+
+
+def restore(source: Path, trained: Any, mesh: Mesh) -> tuple[DataSet, Objective, int, Variables]:
+    """Data, network, step and variables (encoder, head, statistics) of the run in `source`.
+
+    Args:
+        trained: config of the run, perhaps with other data.
+
+    Raises:
+        FileNotFoundError: the run has no checkpoint.
+        ValueError: the checkpoint does not fit.
+    """
+    loader = configs.find('data', trained.data.name)
+    data = groups.load(loader.build, trained.data, trained.seed, training=False)
+    objective = network.create(trained, data).objective({}, ())
+    size = trained.data.image_size
+    example = {'image': jnp.zeros((1, size, size, 3), jnp.uint8)}
+    abstract = jax.eval_shape(objective.init, jax.random.key(0), example)
+    step, variables = checkpoint.restore_variables(
+        source, checkpoint.with_sharding(abstract, mesh.replicated), trained
+    )
+    return data, objective, step, variables
+
+
+def check(config: Any, data: DataSet, *, chosen: bool = False) -> None:
+    """Raise ValueError for whatever would make `judge` fail after a long training.
+
+    Args:
+        config: of the run.
+        data: to be judged on.
+        chosen: the operating threshold is known already.
+    """
     section = config.evaluate
     if unknown := sorted(set(section.splits) - set(data.splits)):
         raise ValueError(f'config.evaluate.splits: no {unknown[0]!r}; {choices("", data.splits)}')
@@ -80,10 +122,18 @@ def check(config: Any, data: DataSet) -> None:
         )
     if unknown := sorted(set(section.probes) - {'linear', 'mlp'}):
         raise ValueError(f'config.evaluate.probes: no {unknown[0]!r}; choose linear, mlp')
-    if len(data.classes) == 2:
-        metrics.choose_threshold(
-            data.splits['val'].labels, data.splits['val'].labels / 1.0, section.threshold
+    if unknown := sorted(set(section.mean_over) - set(data.classes)):
+        raise ValueError(
+            f'config.evaluate.mean_over: no class {unknown[0]!r}; {choices("", data.classes)}'
         )
+    if len(data.classes) == 2 and not chosen:
+        if 'val' not in data.splits:
+            raise ValueError(
+                f'config.evaluate.threshold is {section.threshold!r}, to be chosen on a split '
+                f"'val'; {choices('val', data.splits)}"
+            )
+        labels = data.splits['val'].labels
+        choose_threshold(labels, labels / 1.0, section.threshold)
 
 
 def _splits(config: Any, data: DataSet) -> list[str]:
@@ -113,21 +163,44 @@ def judge(
         threshold = {'value': 0.5, 'rule': config.evaluate.threshold, 'split': 'val'}
         if len(data.classes) == 2:
             val = tables['val']
-            threshold['value'] = metrics.choose_threshold(
+            threshold['value'] = choose_threshold(
                 val.labels, val.positive, config.evaluate.threshold
             )
     results = figures(config, data, tables, threshold['value'])
     results['threshold'] = threshold
     results['probes'] = leakage(config, data, features)
     results |= {'step': step, 'seed': config.seed, 'versions': versions()}
-    if is_main():
+
+    def publish() -> None:
         for name, table in tables.items():
-            (workdir / 'predictions').mkdir(exist_ok=True)
             table.write_csv(workdir / 'predictions' / f'{name}.csv')
         write_json(workdir / 'results.json', results)
         report.build_run_report(workdir, data, config.evaluate.beside)
         write_atomic(workdir / 'DONE', f'step {step}\n')
+
+    on_main(publish)
     return results
+
+
+def scorer(objective: Objective, *, tta: bool) -> Callable[[Variables, Array], dict[str, Array]]:
+    """(variables, images) -> probabilities `scores` [b, c] and `features` [b, d].
+
+    With `tta` the probabilities of all eight flips and transposes are averaged; features are those
+    of the unturned images.
+    """
+
+    def view(variables: Variables, images: Array) -> dict[str, Array]:
+        out = objective.predict(variables, images)
+        chance = jax.nn.sigmoid if out['logits'].shape[-1] == 1 else jax.nn.softmax
+        return {'scores': chance(out['logits']), 'features': out['features']}
+
+    def run(variables: Variables, images: Array) -> dict[str, Array]:
+        first = view(variables, images)
+        views = VIEWS if tta else 1
+        turned = [view(variables, d4(images, i))['scores'] for i in range(1, views)]
+        return {**first, 'scores': jnp.stack([first['scores'], *turned]).mean(0)}
+
+    return run
 
 
 class Predictor:
@@ -135,19 +208,8 @@ class Predictor:
 
     def __init__(self, config: Any, objective: Objective, mesh: Mesh):
         self._config, self._mesh = config, mesh
-        views = VIEWS if config.evaluate.tta else 1
-
-        def view(variables: Variables, images: Array) -> dict[str, Array]:
-            out = objective.predict(variables, images)
-            chance = jax.nn.sigmoid if out['logits'].shape[-1] == 1 else jax.nn.softmax
-            return {'scores': chance(out['logits']), 'features': out['features']}
-
-        def run(variables: Variables, batch: dict[str, Array]) -> dict[str, Array]:
-            first = view(variables, batch['image'])
-            turned = [view(variables, d4(batch['image'], i))['scores'] for i in range(1, views)]
-            return {**first, 'scores': jnp.stack([first['scores'], *turned]).mean(0)}
-
-        self._run = mapping.compile_map(run, mesh)
+        score = scorer(objective, tta=config.evaluate.tta)
+        self._run = mapping.compile_map(lambda v, batch: score(v, batch['image']), mesh)
 
     def __call__(
         self, variables: Variables, records: Records
@@ -169,8 +231,8 @@ class Predictor:
 def score(table: Predictions) -> float:
     """AUC, or the mean over classes of the one-vs-rest AUCs."""
     if table.binary:
-        return metrics.auc(table.labels, table.positive)
-    return float(mean_of(metrics.one_vs_rest_aucs(table.labels, table.scores)))
+        return auc(table.labels, table.positive)
+    return float(mean_of(one_vs_rest_aucs(table.labels, table.scores)))
 
 
 def figures(
@@ -178,9 +240,9 @@ def figures(
 ) -> dict[str, Any]:
     """The blocks of results.json that follow from prediction tables alone."""
     bias = {name: data.bias[name] for name in data.bias}
-    resamples = config.evaluate.bootstrap
+    options = {'resamples': config.evaluate.bootstrap, 'mean_over': config.evaluate.mean_over}
     blocks = {
-        name: metrics.evaluate_table(table, data.classes, bias, threshold, resamples=resamples)
+        name: metrics.evaluate_table(table, data.classes, bias, threshold, **options)
         for name, table in tables.items()
     }
     bayes = data.info.get('bayes_auc')
@@ -188,8 +250,8 @@ def figures(
         for block in blocks.values():
             if block['auc']['value'] is not None:
                 block['share_of_bayes'] = block['auc']['value'] / bayes
-    insertion = {
-        artefact: metrics.insertion(
+    shifts = {
+        artefact: insertion(
             tables[without].positive, tables[inserted].positive, tables[without].labels, threshold
         )
         for artefact, (without, inserted) in data.pairs.items()
@@ -197,14 +259,8 @@ def figures(
     }
     return {
         'splits': blocks,
-        'insertion': insertion,
-        'data': {
-            'name': data.name,
-            'classes': list(data.classes),
-            'bias': {name: list(values) for name, values in data.bias.items()},
-            'rows': {name: len(records) for name, records in data.splits.items()},
-            **data.info,
-        },
+        'insertion': shifts,
+        'data': data.describe(),
     }
 
 
@@ -259,16 +315,19 @@ def summary(results: dict[str, Any], data: DataSet) -> str:
     key = 'auc' if binary else 'mean_auc'
     header = ['split', 'n', 'AUC', '95 % interval', 'accuracy']
     header += ['sensitivity', 'specificity'] if binary else ['balanced accuracy']
+    bayes = data.info.get('bayes_auc') if binary else None
+    header += ['share of Bayes AUC'] if bayes else []
     rows = []
     for name, block in results['splits'].items():
-        auc = block[key]
-        cells = [name, str(block['n']), _number(auc['value'])]
-        cells.append(f'{_number(auc["low"])} to {_number(auc["high"])}')
+        found = block[key]
+        cells = [name, str(block['n']), _number(found['value'])]
+        cells.append(f'{_number(found["low"])} to {_number(found["high"])}')
         rest = ('accuracy', 'sensitivity', 'specificity')
         rest = rest if binary else ('accuracy', 'balanced_accuracy')
-        rows.append(cells + [_number(block[r]['value']) for r in rest])
-    lines = [report.console_table(header, rows)]
-    if bayes := data.info.get('bayes_auc'):
+        cells += [_number(block[r]['value']) for r in rest]
+        rows.append(cells + ([_number(block.get('share_of_bayes'))] if bayes else []))
+    lines = [console_table(header, rows)]
+    if bayes:
         lines.append(f'no model of these pictures can exceed an AUC of {bayes:.2f} (Bayes)')
     for artefact, block in results['insertion'].items():
         lines.append(

@@ -26,7 +26,8 @@ def main(argv: list[str]) -> None:
     config = configs.resolve(_CONFIG.value)
     workdir = Path(_WORKDIR.value or startup.default_workdir(_config_argument(sys.argv)))
     startup.start(config)
-    importlib.import_module(f'skinjax.{config.kind}').run(config, workdir)
+    with startup.fail_fast():
+        importlib.import_module(f'skinjax.{config.kind}').run(config, workdir)
 
 
 def _config_argument(argv: list[str]) -> str:

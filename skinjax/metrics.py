@@ -14,14 +14,10 @@ from jaxtyping import Float
 from skinjax.bootstrap import (
     RESAMPLES,
     Interval,
-    bootstrap,
     bootstrap_auc,
     bootstrap_mean_auc,
     bootstrap_specificity_at,
     interval,
-    mean_interval,
-    paired_difference,
-    paired_interval,
     proportion,
     resample_confusions,
 )
@@ -29,52 +25,15 @@ from skinjax.engine.writer import jsonable
 from skinjax.measures import (
     BINS,
     at_threshold,
-    auc,
     brier,
-    choose_threshold,
     class_means,
     confusion,
     ece,
     fold_aucs,
-    insertion,
     micro_auc,
-    one_vs_rest_aucs,
     per_class,
-    rank_within,
-    reliability,
-    roc,
-    specificity_at,
 )
 from skinjax.predictions import Predictions
-
-__all__ = [
-    'Interval',
-    'Predictions',
-    'at_threshold',
-    'auc',
-    'bootstrap',
-    'bootstrap_auc',
-    'bootstrap_mean_auc',
-    'brier',
-    'choose_threshold',
-    'class_means',
-    'confusion',
-    'ece',
-    'evaluate_table',
-    'fold_aucs',
-    'group_metrics',
-    'insertion',
-    'mean_interval',
-    'micro_auc',
-    'one_vs_rest_aucs',
-    'paired_difference',
-    'paired_interval',
-    'per_class',
-    'rank_within',
-    'reliability',
-    'roc',
-    'specificity_at',
-]
 
 SENSITIVITIES = (0.82, 0.89, 0.95)
 UNKNOWN = -1
@@ -179,11 +138,13 @@ def evaluate_table(
     min_count: int = 10,
     bins: int = BINS,
     sensitivities: Sequence[float] = SENSITIVITIES,
+    mean_over: Sequence[str] = (),
 ) -> dict[str, Any]:
     """All figures of one split as plain JSON values (nan is None).
 
     Entries {value, low, high} carry a 95 % interval: Wilson's for proportions, a stratified
-    bootstrap over rows for AUCs, F1, means over classes and specificities at a sensitivity.
+    bootstrap over rows for AUCs, F1, means over classes and specificities at a sensitivity. With
+    more than two classes, `mean_auc` is over the classes `mean_over`, or all where it is empty.
 
     Returns:
         n, ece, brier, groups: variable -> `group_metrics` (variables that the table carries),
@@ -204,7 +165,8 @@ def evaluate_table(
     if table.binary:
         block |= _binary(table, threshold, sensitivities, resamples, seed)
     else:
-        block |= _many(table, classes, sensitivities, resamples, seed)
+        over = [classes.index(name) for name in mean_over]
+        block |= _many(table, classes, sensitivities, resamples, seed, over)
     block['ece'] = ece(table.labels, table.scores, bins)
     block['brier'] = brier(table.labels, table.scores)
     block['groups'] = {
@@ -274,12 +236,13 @@ def _many(
     sensitivities: Sequence[float],
     resamples: int,
     seed: int,
+    over: Sequence[int],
 ) -> dict[str, Any]:
     labels, called, c = table.labels, table.predicted(), len(classes)
     matrix = confusion(labels, called, c)
     drawn = resample_confusions(labels, called, c, resamples, seed)
     means, drawn_means = class_means(matrix), class_means(drawn)
-    mean_auc, aucs = bootstrap_mean_auc(labels, table.scores, resamples, seed)
+    mean_auc, aucs = bootstrap_mean_auc(labels, table.scores, resamples, seed, over=over)
     each, drawn_each = per_class(matrix), per_class(drawn)
     count = matrix.sum(axis=1)
     return {

@@ -5,7 +5,9 @@ from typing import Any
 from skinjax import config as configs
 
 UNLEARNING = ('lntl', 'tabe', 'clgr')
-VARIANTS = ('', 'oracle', 'resample', 'paper', 'cameras', 'isic2017', 'isic2017_instrument')
+VARIANTS = (
+    '', 'oracle', 'resample', 'paper', 'cameras', 'isic2017', 'isic2017_instrument', 'folder',
+)  # fmt: skip
 COMPARISONS = ('', 'full', 'paper', 'cameras', 'isic2017', 'isic2017_instrument')
 
 
@@ -19,6 +21,7 @@ def unlearning(method: str, variant: str = '') -> configs.Config:
         cameras               synthetic lesions; eight cameras correlated with the class
         isic2017              real images; the flag `ruler` (give --config.data.root)
         isic2017_instrument   real images; the original image size as instrument
+        folder                images and records.csv in --config.data.root, with a column `ruler`
 
     Raises:
         ValueError: unknown variant.
@@ -33,16 +36,19 @@ def unlearning(method: str, variant: str = '') -> configs.Config:
             fields |= configs.find('objectives', method).PAPER | {'head_steps': 1}
         if bias != 'ruler':
             fields |= {'conditional': True}
+    source = 'isic2017' if variant.startswith('isic2017') else 'synthetic'
+    if variant == 'folder':
+        source = 'folder'
     config = configs.train(
         configs.plugin('objectives', method, **fields),
-        data='isic2017' if variant.startswith('isic2017') else 'synthetic',
+        data=source,
         model=configs.plugin('models', 'resnet', variant='narrow'),
     )
     config.data.bias = (bias,)
     _optimizer(config)
-    if variant.startswith('isic2017'):
+    if source == 'isic2017':
         _isic2017(config, bias)
-    else:
+    elif source == 'synthetic':
         _synthetic(config, variant)
     if variant == 'resample':
         config.data.sampling = 'group'
@@ -124,7 +130,7 @@ def compare_unlearning(variant: str = '') -> configs.Config:
     if not real:
         runs['oracle'] = unlearning('baseline', inner)
         if variant == 'cameras':
-            runs['oracle'].data.cameras = 'uniform'
+            runs['oracle'].data.cameras = 'unskewed'
         else:
             runs['oracle'].data.skew = (0.5, 0.5)
     if variant == 'full':

@@ -20,23 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from skinjax import figures
 from skinjax.document import Figure, Section, Table, write_report
-from skinjax.engine.writer import read_metrics
+from skinjax.engine.writer import read_json, read_metrics, write_atomic
 from skinjax.pictures import class_examples, embed, folder_examples
 from skinjax.predictions import Predictions
-from skinjax.tables import console_table, format_value, html_table, markdown_table
-
-__all__ = [
-    'Figure',
-    'Section',
-    'Table',
-    'build_run_report',
-    'console_table',
-    'embed',
-    'format_value',
-    'html_table',
-    'markdown_table',
-    'write_report',
-]
+from skinjax.tables import format_value
 
 if TYPE_CHECKING:
     from skinjax.data.records import DataSet
@@ -57,7 +44,8 @@ def build_run_report(
     """Writes `report.html` from what a work directory holds, and returns its path.
 
     Reads config.json, results.json, metrics.jsonl, predictions/*.csv and figures/*.png; what is
-    absent is left out. Pictures that would make the file too large are named instead.
+    absent is left out. Draws the ROC and calibration curves of the predictions into figures/, and
+    shows those files. Pictures that would make the page too large are named instead.
 
     Args:
         workdir: of the run.
@@ -72,16 +60,21 @@ def build_run_report(
     workdir = Path(workdir)
     if not workdir.is_dir():
         raise FileNotFoundError(f'{workdir}: no such work directory; run the config first')
-    config, results = _json(workdir / 'config.json'), _json(workdir / 'results.json')
+    config = read_json(workdir / 'config.json')
+    results = read_json(workdir / 'results.json')
     tables = {
         path.stem: Predictions.read_csv(path)
         for path in sorted((workdir / 'predictions').glob('*.csv'))
     }
-    sections = [*_results(results, tables), *_groups(results)]
+    curves = dict(_curves(tables, results.get('splits') or {}))
+    for stem, figure in curves.items():
+        write_atomic(workdir / 'figures' / f'{stem}.png', figure.image)
+    sections = [*_results(results, list(curves.values())), *_groups(results)]
     sections += [*_probes(results), *_insertion(results), *_training(workdir)]
     sections += _examples(data, beside)
     used = sum(len(figure.image) for section in sections for figure in section.figures)
-    sections += _pictures(sorted((workdir / 'figures').glob('*.png')), BUDGET - used)
+    drawn = sorted(p for p in (workdir / 'figures').glob('*.png') if p.stem not in curves)
+    sections += _pictures(drawn, BUDGET - used)
     sections += [*_facts(results), *_rest(results), *_config(config)]
     path = workdir / 'report.html'
     name = workdir.resolve().name
@@ -90,22 +83,11 @@ def build_run_report(
     return path
 
 
-def _json(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        value = json.loads(path.read_text('utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{path}: not valid JSON ({error}); run the config again') from None
-    if not isinstance(value, dict):
-        raise ValueError(f'{path}: expected a JSON object, found {type(value).__name__}')
-    return value
-
-
 _COLUMNS = {
     'n': 'images',
     'positives': 'positive',
     'auc': 'AUC',
+    'share_of_bayes': 'share of Bayes AUC',
     'mean_auc': 'mean AUC',
     'accuracy': 'accuracy',
     'balanced_accuracy': 'balanced accuracy',
@@ -126,9 +108,9 @@ def _block_table(caption: str, first: str, blocks: Mapping[str, Mapping[str, Any
     return Table(caption, [first, *(_COLUMNS[name] for name in names)], rows)
 
 
-def _results(results: Mapping[str, Any], tables: Mapping[str, Predictions]) -> Iterator[Section]:
+def _results(results: Mapping[str, Any], curves: Sequence[Figure]) -> Iterator[Section]:
     splits = results.get('splits') or {}
-    if not splits and not tables:
+    if not splits and not curves:
         return
     text = 'Intervals in brackets are 95 %: Wilson for proportions, bootstrap over rows otherwise.'
     if results.get('step') is not None:
@@ -140,7 +122,7 @@ def _results(results: Mapping[str, Any], tables: Mapping[str, Predictions]) -> I
         text += f' (rule {threshold.get("rule")}, chosen on {threshold.get("split")}).'
     shown = [_block_table('Figures by split', 'split', splits)] if splits else []
     shown += [*_specificities(splits), *_class_tables(splits)]
-    yield Section('Results', text, shown, list(_curves(tables, splits)))
+    yield Section('Results', text, shown, curves)
 
 
 def _specificities(splits: Mapping[str, Any]) -> Iterator[Table]:
@@ -165,15 +147,18 @@ def _class_tables(splits: Mapping[str, Any]) -> Iterator[Table]:
             yield Table(f'Confusion in {split}', ['true \\ called', *classes], rows)
 
 
-def _curves(tables: Mapping[str, Predictions], splits: Mapping[str, Any]) -> Iterator[Figure]:
-    """ROC curves of all splits (or, with several classes, of the classes of each split)."""
+def _curves(
+    tables: Mapping[str, Predictions], splits: Mapping[str, Any]
+) -> Iterator[tuple[str, Figure]]:
+    """By file name: ROC curves of all splits (with several classes: of those of each split)."""
     tables = {name: table for name, table in tables.items() if len(table)}
     if not tables:
         return
     binary = {name: (t.labels, t.positive) for name, t in tables.items() if t.binary}
     if binary:
         image = figures.roc_figure(binary)
-        yield Figure(image, f'ROC curves of {", ".join(binary)}; the AUCs are in the table', 'ROC')
+        alt = f'ROC curves of {", ".join(binary)}; the AUCs are in the table'
+        yield 'roc', Figure(image, alt, 'ROC')
     for name, table in tables.items():
         if not table.binary:
             c = table.scores.shape[1]
@@ -184,10 +169,11 @@ def _curves(tables: Mapping[str, Predictions], splits: Mapping[str, Any]) -> Ite
             }
             image = figures.roc_figure(curves, title=name)
             alt = f'ROC curve of each class against the others in {name}'
-            yield Figure(image, alt, f'ROC, {name}, each class against the others')
+            yield f'roc_{name}', Figure(image, alt, f'ROC, {name}, each class against the others')
     image = figures.reliability_figure({n: (t.labels, t.scores) for n, t in tables.items()})
     alt = 'Observed frequency against stated probability; the ECE is in the table'
-    yield Figure(image, alt, 'Calibration: on the diagonal, probabilities are true')
+    caption = 'Calibration: on the diagonal, probabilities are true'
+    yield 'calibration', Figure(image, alt, caption)
 
 
 def _groups(results: Mapping[str, Any]) -> Iterator[Section]:

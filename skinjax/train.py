@@ -1,6 +1,7 @@
 """Kind 'train': the only training loop."""
 
 import contextlib
+import dataclasses
 import importlib.util
 import math
 from functools import partial
@@ -16,11 +17,12 @@ from skinjax import evaluate
 from skinjax.data import groups, images, pipeline
 from skinjax.data.records import DataSet
 from skinjax.engine import checkpoint, state
-from skinjax.engine.mesh import Mesh, is_main
+from skinjax.engine.mesh import Mesh, is_main, on_main
 from skinjax.engine.objective import Objective
-from skinjax.engine.startup import Interrupts
+from skinjax.engine.startup import Interrupts, hold
 from skinjax.engine.step import make_step
 from skinjax.engine.writer import MetricWriter, Progress
+from skinjax.models import linear_head, pretrained
 
 SHORTCUT = 0.3  # Cramér's V of a bias variable with the class, from which on a note is given
 
@@ -37,7 +39,7 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         FloatingPointError: a loss became NaN or infinite.
         SystemExit: after SIGTERM or Ctrl-C, once the state is saved.
     """
-    if (workdir / 'config.json').exists() and configs.claim(config, workdir):
+    if on_main(lambda: configs.done(config, workdir)):
         _say(f'{workdir} is done: {workdir}/report.html (delete it to run again)')
         return evaluate.read_results(workdir)
     data = load_data(config)
@@ -45,8 +47,7 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     mesh.check(config.data.batch_size)
     trainer = Trainer(config, data, mesh)
     trainer.check()
-    configs.claim(config, workdir)
-    with configs.lock(workdir):
+    with hold(config, workdir):
         _say(trainer.summary())
         final, step = trainer.fit(workdir)
         results = evaluate.judge(config, data, trainer.predict, final.variables(), workdir, step)
@@ -118,6 +119,9 @@ class Trainer:
         share = len(self.mesh.devices) if self.mesh.axis else 1
         piece = {k: jnp.asarray(v[: len(v) // share]) for k, v in self._example.items()}
         jax.eval_shape(self._unmapped, self.abstract(), piece, self._key)
+        if loaded := self.pretrained():
+            for note in loaded.notes:
+                _say(f'note: {note}')
         evaluate.check(self.config, self.data)
 
     def summary(self) -> str:
@@ -129,6 +133,7 @@ class Trainer:
             f'{self.config.objective.name}: {self.steps} steps of {self.config.data.batch_size}, '
             f'{len(self.data.splits["train"])} training rows, parameters: {parts}'
         ]
+        lines += [f'note: {note}' for note in self.data.info.get('notes', ())]
         for name, strength in self.data.info.get('association', {}).items():
             if name in self.config.data.bias and strength >= SHORTCUT:
                 lines.append(
@@ -138,17 +143,52 @@ class Trainer:
                 )
         return '\n'.join(lines)
 
-    def _create(self, key: jax.Array) -> state.TrainState:
+    def _create(self, key: jax.Array, weights: Any = None) -> state.TrainState:
         zeros = {name: jnp.zeros(v.shape, v.dtype) for name, v in self._example.items()}
-        return state.create(self.objective, key, zeros, ema=self.config.train.ema > 0)
+        objective = self.objective
+        if weights:
+
+            def init(key, batch):
+                return pretrained.replace(self.objective.init(key, batch), weights)
+
+            objective = dataclasses.replace(objective, init=init)
+        return state.create(objective, key, zeros, ema=self.config.train.ema > 0)
 
     def abstract(self) -> state.TrainState:
         """Shapes of the training state, without computing one."""
         return jax.eval_shape(self._create, self._key)
 
+    def pretrained(self) -> pretrained.Loaded | None:
+        """The weights that `config.model.pretrained` names, if it does.
+
+        Raises:
+            FileNotFoundError, ImportError, ValueError: the weights cannot be read, or do not fit.
+        """
+        path = self.config.model.get('pretrained', '')
+        if not path:
+            return None
+        now = self.abstract()
+        shapes = {'params': now.params, 'batch_stats': now.model.get('batch_stats', {})}
+        return pretrained.load(path, shapes, self.config.model)
+
     def fresh(self) -> state.TrainState:
-        """The initial state."""
-        return jax.jit(self._create)(jax.random.fold_in(self._key, 0))
+        """The initial state: at random, from `model.pretrained`, with `train.head_first`."""
+        loaded = self.pretrained()
+        weights = loaded.variables if loaded else {}
+        create, key = jax.jit(self._create), jax.random.fold_in(self._key, 0)
+        now = create(key, weights)
+        if not self.config.train.head_first:
+            return now
+        return create(key, pretrained.replace(weights, self._fitted_head(now)))
+
+    def _fitted_head(self, now: state.TrainState) -> dict[str, Any]:
+        """The main head that is best for the features of the training images as they are."""
+        config, train = self.config, self.data.splits['train']
+        _say(f'fitting the head to the features of {len(train)} images')
+        plain = configs.override(config, {'evaluate.tta': False})
+        _, features = evaluate.Predictor(plain, self.objective, self.mesh)(now.variables(), train)
+        head = linear_head.fit(features, train.labels, train.groups, len(self.data.classes))
+        return {'params': {'head': head}}
 
     def fit(self, workdir: Path) -> tuple[state.TrainState, int]:
         """Train to the end; returns the state to evaluate and its step."""
@@ -164,6 +204,8 @@ class Trainer:
                 _say(f'continuing from step {start}')
             with Interrupts() as interrupts:
                 now = Loop(self, workdir, start).run(now, interrupts)
+            if not self.steps:
+                saver.save(self.mesh.collect(now), self.validate(now))
             saver.wait()
             return self._choose(now, abstract)
 

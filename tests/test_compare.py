@@ -1,12 +1,15 @@
 """Kind 'compare': its arithmetic, and a whole small comparison that is continued."""
 
 import json
+import signal
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from skinjax import compare
 from skinjax import config as configs
+from skinjax.predictions import Predictions
 from tests.helpers import small_run
 
 COLUMNS = (('plain', 'splits.plain.auc.value'), ('probe', 'probes.ruler.linear.auc'))
@@ -15,6 +18,8 @@ COLUMNS = (('plain', 'splits.plain.auc.value'), ('probe', 'probes.ruler.linear.a
 def test_lookup():
     results = {'splits': {'plain': {'auc': {'value': 0.5}}}, 'none': None}
     assert compare.lookup(results, 'splits.plain.auc.value') == 0.5
+    results['splits']['plain']['share_of_bayes'] = 0.9
+    assert compare.lookup(results, 'splits.plain.share_of_bayes') == 0.9
     assert np.isnan(compare.lookup(results, 'splits.marked.auc.value'))
     assert np.isnan(compare.lookup(results, 'none'))
 
@@ -50,7 +55,9 @@ def test_a_comparison_is_continued_and_extended(tmp_path, capsys):
     config = configs.compare(
         runs, reference='baseline', columns=COLUMNS, drawn=('plain',), seeds=(0,), jobs=2
     )
+    handler = signal.getsignal(signal.SIGTERM)
     first = compare.run(config, tmp_path / 'w')
+    assert signal.getsignal(signal.SIGTERM) is handler
     assert 'tabe' in (tmp_path / 'w' / 'table.md').read_text()
     stamp = (tmp_path / 'w' / 'tabe' / 'seed0' / 'results.json').stat().st_mtime_ns
     config.seeds = (0, 1)
@@ -66,15 +73,41 @@ def test_a_comparison_is_continued_and_extended(tmp_path, capsys):
         compare.run(changed, tmp_path / 'w')
 
 
+def test_pooled_ranked_and_mean_aucs_of_folds_by_hand(tmp_path):
+    """The second fold's scores all lie above the first's: pooling mixes what ranks keep apart."""
+    config = configs.compare({'a': small_run()}, columns=COLUMNS, seeds=(0, 1), folds=2)
+    jobs = compare.plan(config, tmp_path)
+    assert {(job.data.folds, job.data.fold) for job, _ in jobs.values()} == {(2, 0), (2, 1)}
+    labels = np.array([0, 1])
+    for (_, seed, fold), (_, folder) in jobs.items():
+        scores = np.array([0.1, 0.2]) + 0.7 * fold
+        scores = scores[::-1] if (seed, fold) == (1, 1) else scores
+        (folder / 'predictions').mkdir(parents=True)
+        table = Predictions(np.array([f'{fold}-0', f'{fold}-1']), labels, scores)
+        table.write_csv(folder / 'predictions' / 'val.csv')
+    found = compare.cross_validation(config, jobs)['a']
+    # Seed 0: the positive wins 3 of the 4 pooled pairs, and both within its fold. Seed 1: 2 of 4.
+    assert found['pooled']['mean'] == pytest.approx((0.75 + 0.5) / 2)
+    assert found['mean']['mean'] == pytest.approx((1 + 0.5) / 2)
+    # As ranks: 1 2 1 2 against 0 1 0 1, and 1 2 2 1: a win, two ties and a loss.
+    assert found['ranked']['mean'] == pytest.approx((1 + 0.5) / 2)
+
+
 def test_folds_are_pooled(tmp_path):
     config = configs.compare({'baseline': small_run(devices=1)}, columns=COLUMNS, seeds=(0,))
     config.folds = 2
     found = compare.run(config, tmp_path / 'w')['folds']['baseline']
     assert set(found) == {'pooled', 'ranked', 'mean'}
-    assert 0 <= found['pooled']['mean'] <= 1
     one = tmp_path / 'w' / 'baseline' / 'seed0_fold0' / 'predictions' / 'val.csv'
     other = tmp_path / 'w' / 'baseline' / 'seed0_fold1' / 'predictions' / 'val.csv'
     ids = [
         line.split(',')[0] for path in (one, other) for line in path.read_text().splitlines()[1:]
     ]
     assert len(ids) == len(set(ids)) == 96 + 48
+    parts = [Predictions.read_csv(path) for path in (one, other)]
+    labels, scores = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ('labels', 'positive')
+    )
+    assert found['pooled']['mean'] == pytest.approx(roc_auc_score(labels, scores))
+    each = [roc_auc_score(part.labels, part.positive) for part in parts]
+    assert found['mean']['mean'] == pytest.approx(np.mean(each))

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from skinjax import config as configs
-from skinjax import evaluate, train
+from skinjax import evaluate, generate, train
 from skinjax.data.images import d4
 from skinjax.engine import mapping
 from skinjax.engine.mesh import Mesh
 from skinjax.engine.objective import Objective
+from skinjax.objectives import network
 from skinjax.predictions import Predictions
-from tests.helpers import small_run, tiny_records
+from tests.helpers import final_state, small_run, tiny_records, write_folder
 
 
 def corner_objective(columns: int = 1) -> Objective:
@@ -99,8 +100,106 @@ def test_kind_evaluate_reproduces_the_run(tmp_path):
     assert set(again['splits']) == {'val', 'plain', 'balanced'}
     assert again['splits']['plain'] == first['splits']['plain']
     assert again['probes'] == first['probes']
+    assert again['threshold'] == first['threshold']
     assert json.loads((tmp_path / 'again' / 'results.json').read_text())['step'] == 6
     assert (tmp_path / 'again' / 'report.html').exists()
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+    run = tmp_path_factory.mktemp('evaluate') / 'run'
+    train.run(small_run('baseline', devices=1), run)
+    return run
+
+
+def again(run, source='', **fields):
+    config = configs.evaluate(source)
+    fields = {'init_from': str(run), 'devices': 1, 'evaluate.bootstrap': 20, **fields}
+    fields = {'evaluate.probes': ('linear',), 'evaluate.probe_folds': 2, **fields}
+    return configs.resolve(configs.override(config, fields))
+
+
+@pytest.mark.parametrize(
+    ('fields', 'text'),
+    [
+        ({'evaluate.splits': ('plian',)}, "no 'plian'"),
+        ({'evaluate.probes': ('svm',)}, "no 'svm'"),
+        ({'evaluate.probe_split': 'train'}, 'not evaluated'),
+        ({'evaluate.threshold': 'yuden'}, 'unknown threshold rule'),
+    ],
+)
+def test_wrong_options_are_found_before_anything_is_written(finished, tmp_path, fields, text):
+    with pytest.raises(ValueError, match=text):
+        evaluate.run(again(finished, **fields), tmp_path / 'w')
+    assert not (tmp_path / 'w').exists()
+
+
+def test_other_data_are_probed_for_the_bias_of_the_run(finished, tmp_path):
+    sizes = {'data.n_train': 16, 'data.n_val': 16, 'data.n_test': 24, 'data.batch_size': 8}
+    config = again(finished, 'synthetic', **sizes, **{'evaluate.threshold': 'sensitivity=0.9'})
+    found = evaluate.run(config, tmp_path / 'w')
+    assert found['data']['rows']['plain'] == 24 and set(found['probes']) == {'ruler'}
+    assert found['threshold']['rule'] == 'sensitivity=0.9'
+    run = json.loads((finished / 'results.json').read_text())
+    assert run['threshold']['rule'] == 'youden'
+    plain = run['splits']['plain']
+    assert plain['share_of_bayes'] == pytest.approx(plain['auc']['value'] / 0.97)
+    other = again(finished, 'synthetic', **{**sizes, 'data.artefact': 'marking'})
+    assert evaluate.run(other, tmp_path / 'marking')['probes'] == {}
+
+
+def views(run, images) -> np.ndarray:
+    """Probabilities [8, n] of the final model of a run: one forward pass for each symmetry."""
+    config, (_, state) = configs.load_run(run), final_state(run)
+    net = network.create(config, train.load_data(config))
+    objective = net.objective({}, ())
+    found = []
+    for i in range(8):
+        turned = images.swapaxes(1, 2) if i >= 4 else images
+        turned = turned[:, ::-1] if i % 2 else turned
+        turned = turned[:, :, ::-1] if i % 4 >= 2 else turned
+        out = objective.predict(state.variables(), jnp.asarray(turned))
+        found.append(1 / (1 + np.exp(-np.asarray(out['logits'], np.float64)[:, 0])))
+    return np.stack(found)
+
+
+def test_tta_and_a_fixed_threshold_on_another_source_by_hand(finished, tmp_path):
+    """Probabilities averaged over the eight views, and what follows from them at 0.3."""
+    root = write_folder(tmp_path / 'data', size=32)
+    fields = {'data.root': str(root), 'data.bias': ('ruler',), 'evaluate.tta': True}
+    with pytest.raises(ValueError, match='knows the classes nevus, melanoma, the data have mel'):
+        evaluate.run(again(finished, 'folder', **fields), tmp_path / 'w')
+    fields['data.classes'] = ('nevus', 'melanoma')
+    seen = views(finished, np.stack([tiny_records(24, 2, 32).read(i)['image'] for i in range(24)]))
+    want = seen.mean(0)
+    # Halfway between two predictions: rounding changes no call.
+    cut = float(np.sort(want)[11:13].mean())
+    config = again(finished, 'folder', **fields, **{'evaluate.threshold': str(cut)})
+    found = evaluate.run(config, tmp_path / 'w')
+    table = Predictions.read_csv(tmp_path / 'w' / 'predictions' / 'test.csv')
+    assert np.ptp(seen, axis=0).max() > 1e-3, 'the views must differ'
+    np.testing.assert_allclose(table.positive, want, atol=1e-5)
+    assert found['threshold']['value'] == pytest.approx(cut)
+    truth, called = tiny_records(24, 2, 32).labels == 1, want >= cut
+    block = found['splits']['test']
+    assert block['sensitivity']['value'] == pytest.approx((called & truth).sum() / truth.sum())
+    assert block['specificity']['value'] == pytest.approx((~called & ~truth).sum() / (~truth).sum())
+    assert block['accuracy']['value'] == pytest.approx((called == truth).mean())
+    wins = want[truth][:, None] - want[~truth][None]
+    assert block['auc']['value'] == pytest.approx((wins > 0).mean())
+
+
+def test_a_threshold_needs_a_validation_split(finished, tmp_path):
+    folder = tmp_path / 'lesions'
+    sizes = {'data.n_train': 8, 'data.n_val': 8, 'data.n_test': 8, 'data.artefact': 'none'}
+    generate.run(configs.override(configs.generate(), sizes), folder)
+    table = (folder / 'records.csv').read_text().replace(',val,', ',holdout,')
+    (folder / 'records.csv').write_text(table)
+    config = again(finished, 'folder', **{'data.root': str(folder)})
+    assert 'holdout' in evaluate.run(config, tmp_path / 'w')['splits']
+    config.evaluate.threshold = 'balanced'
+    with pytest.raises(ValueError, match="to be chosen on a split 'val'"):
+        evaluate.run(config, tmp_path / 'other')
 
 
 def test_kind_evaluate_without_a_run(tmp_path):

@@ -1,29 +1,12 @@
 """The command line, as users call it."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
-from tests.helpers import SMALL
+from tests.helpers import SMALL, call, flags
 
-ROOT = Path(__file__).parents[1]
-FLAGS = [f'--config.{name}={value}' for name, value in SMALL.items()]
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, '-m', 'skinjax.main', *arguments]
-
-
-def call(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)}
-    return subprocess.run(
-        command(*arguments), cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
-    )
+FLAGS = flags(SMALL)
 
 
 def test_help_is_quick_and_names_the_flags():
@@ -73,36 +56,11 @@ def test_run_then_again_then_with_another_seed(tmp_path):
     assert 'step 6/6' in done.stderr
     found = {path.name for path in (tmp_path / 'w').iterdir()}
     assert found == {
-        'config.json', 'metrics.jsonl', 'results.json', 'predictions', 'checkpoints', 'report.html',
-        'DONE',
+        'config.json', 'metrics.jsonl', 'results.json', 'predictions', 'checkpoints', 'figures',
+        'report.html', 'DONE',
     }  # fmt: skip
+    assert {'roc.png', 'calibration.png'} == {p.name for p in (tmp_path / 'w/figures').iterdir()}
     again = call(*arguments)
     assert again.returncode == 0 and 'is done' in again.stdout
     other = call(*arguments, '--config.seed=7')
     assert other.returncode == 1 and 'seed: 0 -> 7' in other.stderr
-
-
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_first(number, tmp_path):
-    work = tmp_path / 'w'
-    flags = [f for f in FLAGS if 'epochs' not in f]
-    arguments = ['--config=configs/baseline.py', f'--workdir={work}', *flags]
-    long = [*arguments, '--config.train.epochs=500', '--config.train.evaluate_every=1000']
-    environment = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)}
-    process = subprocess.Popen(
-        command(*long), cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
-    )
-    wait_for(lambda: (work / 'metrics.jsonl').exists() and (work / 'metrics.jsonl').stat().st_size)
-    process.send_signal(number)
-    out, _ = process.communicate(timeout=120)
-    assert process.returncode == 128 + number
-    step = int(out.split('saved at step ')[1].split(';')[0])
-    assert (work / 'checkpoints' / str(step)).is_dir()
-    assert not (work / 'DONE').exists()
-
-
-def wait_for(ready, seconds: float = 120):
-    end = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < end, 'timed out'
-        time.sleep(0.05)

@@ -11,7 +11,9 @@ import pytest
 from sklearn import metrics as sk
 
 from skinjax import bootstrap as boot
+from skinjax import measures
 from skinjax import metrics as m
+from skinjax.predictions import Predictions
 
 # Descending scores, with a tie between a negative and a positive:
 #   .9 +   .8 -   .6 +   .6 -   .3 +   .1 -
@@ -27,9 +29,9 @@ def unchecked(monkeypatch):
 
 def predictions(
     ids: Any, labels: Any, scores: Any, bias: Any = None, columns: Any = None
-) -> m.Predictions:
+) -> Predictions:
     """A table from lists as well as arrays."""
-    return m.Predictions(
+    return Predictions(
         np.asarray(ids, str),
         np.asarray(labels, int),
         np.asarray(scores, float),
@@ -47,11 +49,11 @@ def random_table(n=400, seed=0, ties=False):
 
 def test_auc_by_hand():
     # Wins of the positives over the negatives .8 .6 .1: 3, then 0 + ½ + 1, then 1.
-    assert m.auc(LABELS, SCORES) == pytest.approx((3 + 1.5 + 1) / 9)
+    assert measures.auc(LABELS, SCORES) == pytest.approx((3 + 1.5 + 1) / 9)
 
 
 def test_roc_by_hand():
-    fpr, tpr, thresholds = m.roc(LABELS, SCORES)
+    fpr, tpr, thresholds = measures.roc(LABELS, SCORES)
     np.testing.assert_allclose(fpr * 3, [0, 0, 1, 2, 2, 3])
     np.testing.assert_allclose(tpr * 3, [0, 1, 1, 2, 3, 3])
     np.testing.assert_array_equal(thresholds, [np.inf, 0.9, 0.8, 0.6, 0.3, 0.1])
@@ -60,30 +62,32 @@ def test_roc_by_hand():
 @pytest.mark.parametrize('ties', [False, True])
 def test_auc_and_roc_agree_with_scikit_learn(ties):
     labels, scores = random_table(ties=ties)
-    assert m.auc(labels, scores) == pytest.approx(sk.roc_auc_score(labels, scores), abs=1e-12)
+    assert measures.auc(labels, scores) == pytest.approx(
+        sk.roc_auc_score(labels, scores), abs=1e-12
+    )
     expected = sk.roc_curve(labels, scores, drop_intermediate=False)
-    for ours, theirs in zip(m.roc(labels, scores), expected, strict=True):
+    for ours, theirs in zip(measures.roc(labels, scores), expected, strict=True):
         np.testing.assert_allclose(ours, theirs)
 
 
 def test_auc_knows_only_the_order():
     labels, scores = random_table()
     for transform in (np.log, np.exp, lambda s: s**3, lambda s: 100 * s - 7):
-        assert m.auc(labels, transform(scores)) == m.auc(labels, scores)
-    assert m.auc(labels, -scores) == pytest.approx(1 - m.auc(labels, scores))
+        assert measures.auc(labels, transform(scores)) == measures.auc(labels, scores)
+    assert measures.auc(labels, -scores) == pytest.approx(1 - measures.auc(labels, scores))
 
 
 def test_one_class_is_nan_and_no_warning():
-    assert math.isnan(m.auc(np.ones(3, int), np.arange(3.0)))
-    assert math.isnan(m.specificity_at(np.ones(3, int), np.arange(3.0), 0.9))
-    found = m.at_threshold(np.ones(3, int), np.array([0.1, 0.6, 0.7]))
+    assert math.isnan(measures.auc(np.ones(3, int), np.arange(3.0)))
+    assert math.isnan(measures.specificity_at(np.ones(3, int), np.arange(3.0), 0.9))
+    found = measures.at_threshold(np.ones(3, int), np.array([0.1, 0.6, 0.7]))
     assert found['sensitivity'] == pytest.approx(2 / 3)
     assert math.isnan(found['specificity'])
 
 
 def test_counts_at_a_threshold_by_hand():
     # >= .6 calls .9 .8 .6 .6: two true, two false positives; a score equal to it is positive.
-    found = m.at_threshold(LABELS, SCORES, 0.6)
+    found = measures.at_threshold(LABELS, SCORES, 0.6)
     expected = {
         'accuracy': 3 / 6,
         'sensitivity': 2 / 3,
@@ -92,52 +96,54 @@ def test_counts_at_a_threshold_by_hand():
         'f1': 4 / 7,
     }
     assert found == pytest.approx(expected)
-    assert m.at_threshold(LABELS, SCORES, 2.0)['precision'] == 0
+    assert measures.at_threshold(LABELS, SCORES, 2.0)['precision'] == 0
 
 
 def test_specificity_at_the_first_threshold_that_reaches():
-    assert m.specificity_at(LABELS, SCORES, 1 / 3) == 1
-    assert m.specificity_at(LABELS, SCORES, 0.5) == pytest.approx(1 / 3)
-    assert m.specificity_at(LABELS, SCORES, 0.95) == pytest.approx(1 / 3)
+    assert measures.specificity_at(LABELS, SCORES, 1 / 3) == 1
+    assert measures.specificity_at(LABELS, SCORES, 0.5) == pytest.approx(1 / 3)
+    assert measures.specificity_at(LABELS, SCORES, 0.95) == pytest.approx(1 / 3)
 
 
 def test_thresholds_by_rule():
     labels = np.array([1, 1, 1, 1, 0, 0, 0, 0])
     scores = np.array([0.9, 0.8, 0.7, 0.2, 0.6, 0.5, 0.1, 0.05])
     # Youden: .7 gives sensitivity ¾ and specificity 1; the next lower score is .6.
-    assert m.choose_threshold(labels, scores) == pytest.approx(0.65)
+    assert measures.choose_threshold(labels, scores) == pytest.approx(0.65)
     # Sensitivity 0.9 needs all four positives: between .2 and .1.
-    assert m.choose_threshold(labels, scores, 'sensitivity=0.9') == pytest.approx(0.15)
+    assert measures.choose_threshold(labels, scores, 'sensitivity=0.9') == pytest.approx(0.15)
     # ¾ and ¾ are equal at .6 (between .6 and .5).
-    assert m.choose_threshold(labels, scores, 'balanced') == pytest.approx(0.55)
-    assert m.choose_threshold(labels[:4], scores[:4], '0.3') == 0.3
+    assert measures.choose_threshold(labels, scores, 'balanced') == pytest.approx(0.55)
+    assert measures.choose_threshold(labels[:4], scores[:4], '0.3') == 0.3
     with pytest.raises(ValueError, match='both classes'):
-        m.choose_threshold(labels[:4], scores[:4])
+        measures.choose_threshold(labels[:4], scores[:4])
     with pytest.raises(ValueError, match="'best'"):
-        m.choose_threshold(labels, scores, 'best')
+        measures.choose_threshold(labels, scores, 'best')
 
 
 @pytest.mark.parametrize('sensitivity', [0.5, 0.82, 0.95, 1.0])
 def test_threshold_for_a_sensitivity_gives_specificity_at(sensitivity):
     labels, scores = random_table()
-    threshold = m.choose_threshold(labels, scores, f'sensitivity={sensitivity}')
-    found = m.at_threshold(labels, scores, threshold)
+    threshold = measures.choose_threshold(labels, scores, f'sensitivity={sensitivity}')
+    found = measures.at_threshold(labels, scores, threshold)
     assert found['sensitivity'] >= sensitivity
-    assert found['specificity'] == pytest.approx(m.specificity_at(labels, scores, sensitivity))
+    assert found['specificity'] == pytest.approx(
+        measures.specificity_at(labels, scores, sensitivity)
+    )
 
 
 def test_ece_by_hand():
     # Two bins: (.1, .3) with no event, |0 − .2|, and (.6, .9, .9) with two, |⅔ − .8|.
     labels, p = np.array([0, 0, 1, 0, 1]), np.array([0.1, 0.3, 0.6, 0.9, 0.9])
-    assert m.ece(labels, p, bins=2) == pytest.approx(2 / 5 * 0.2 + 3 / 5 * (0.8 - 2 / 3))
-    assert m.ece(labels, p[:, None], bins=2) == m.ece(labels, p, bins=2)
-    table = m.reliability(labels, p, bins=2)
+    assert measures.ece(labels, p, bins=2) == pytest.approx(2 / 5 * 0.2 + 3 / 5 * (0.8 - 2 / 3))
+    assert measures.ece(labels, p[:, None], bins=2) == measures.ece(labels, p, bins=2)
+    table = measures.reliability(labels, p, bins=2)
     np.testing.assert_array_equal(table['count'], [2, 3])
     np.testing.assert_allclose(table['frequency'], [0, 2 / 3])
 
 
 def test_bins_are_closed_above_and_contain_both_ends():
-    table = m.reliability(np.zeros(4, int), np.array([0.0, 0.25, 0.5, 1.0]), bins=4)
+    table = measures.reliability(np.zeros(4, int), np.array([0.0, 0.25, 0.5, 1.0]), bins=4)
     np.testing.assert_array_equal(table['count'], [2, 1, 0, 1])
     assert math.isnan(table['frequency'][2])
 
@@ -146,29 +152,29 @@ def test_ece_of_many_classes_asks_whether_the_top_class_is_right():
     labels = np.array([0, 1, 2, 2])
     p = np.array([[0.8, 0.1, 0.1], [0.8, 0.1, 0.1], [0.2, 0.2, 0.6], [0.2, 0.2, 0.6]])
     # Bin of .8: half right; bin of .6: all right.
-    assert m.ece(labels, p, bins=15) == pytest.approx(0.5 * 0.3 + 0.5 * 0.4)
+    assert measures.ece(labels, p, bins=15) == pytest.approx(0.5 * 0.3 + 0.5 * 0.4)
     with pytest.raises(ValueError, match='sigmoid'):
-        m.ece(labels, 3 * p)
+        measures.ece(labels, 3 * p)
 
 
 def test_brier_by_hand():
     labels, p = np.array([1, 0]), np.array([0.8, 0.4])
-    assert m.brier(labels, p) == pytest.approx((0.04 + 0.16) / 2)
-    assert m.brier(labels, np.stack([1 - p, p], 1)) == pytest.approx(0.04 + 0.16)
+    assert measures.brier(labels, p) == pytest.approx((0.04 + 0.16) / 2)
+    assert measures.brier(labels, np.stack([1 - p, p], 1)) == pytest.approx(0.04 + 0.16)
 
 
 def test_mean_f1_is_not_the_f1_of_the_means():
     # Class 0: precision 1, recall ½; class 1: precision ½, recall 1.
-    matrix = m.confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)
-    each = m.per_class(matrix)
+    matrix = measures.confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)
+    each = measures.per_class(matrix)
     np.testing.assert_allclose(each['precision'], [1, 0.5])
     np.testing.assert_allclose(each['recall'], [0.5, 1])
-    assert m.class_means(matrix)['mean_f1'] == pytest.approx(2 / 3)
+    assert measures.class_means(matrix)['mean_f1'] == pytest.approx(2 / 3)
 
 
 def test_published_confusion_of_isic_2017():
     """Rows melanoma, nevus, seborrheic keratosis (Bisla et al. 2019): .817 and .779."""
-    means = m.class_means(np.array([[83, 23, 11], [38, 338, 17], [6, 15, 69]]))
+    means = measures.class_means(np.array([[83, 23, 11], [38, 338, 17], [6, 15, 69]]))
     assert means['accuracy'] == pytest.approx(490 / 600)
     assert means['balanced_accuracy'] == pytest.approx((83 / 117 + 338 / 393 + 69 / 90) / 3)
     assert round(float(means['balanced_accuracy']), 3) == 0.779
@@ -177,7 +183,7 @@ def test_published_confusion_of_isic_2017():
 def test_means_over_classes_agree_with_scikit_learn():
     rng = np.random.default_rng(0)
     labels, called = rng.integers(0, 5, 60), rng.integers(0, 4, 60)
-    means = m.class_means(m.confusion(labels, called, 5))
+    means = measures.class_means(measures.confusion(labels, called, 5))
     options = {'average': 'macro', 'zero_division': 0}
     assert means['balanced_accuracy'] == pytest.approx(sk.balanced_accuracy_score(labels, called))
     assert means['mean_f1'] == pytest.approx(sk.f1_score(labels, called, **options))
@@ -185,7 +191,7 @@ def test_means_over_classes_agree_with_scikit_learn():
 
 
 def test_a_class_without_rows_is_left_out_of_the_means():
-    means = m.class_means(np.array([[2, 0, 0], [1, 1, 0], [0, 0, 0]]))
+    means = measures.class_means(np.array([[2, 0, 0], [1, 1, 0], [0, 0, 0]]))
     assert means['balanced_accuracy'] == pytest.approx(0.75)
     assert means['mean_precision'] == pytest.approx((2 / 3 + 1) / 2)
 
@@ -195,33 +201,33 @@ def test_softmax_and_logits_can_rank_differently():
     labels = np.array([0, 1])
     logits = np.array([[2.0, 3.0, 3.0], [1.0, 0.0, 0.0]])
     softmax = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    assert m.one_vs_rest_aucs(labels, logits)[0] == 1
-    assert m.one_vs_rest_aucs(labels, softmax)[0] == 0
+    assert measures.one_vs_rest_aucs(labels, logits)[0] == 1
+    assert measures.one_vs_rest_aucs(labels, softmax)[0] == 0
 
 
 def test_one_vs_rest_agrees_with_scikit_learn():
     rng = np.random.default_rng(1)
     labels, scores = rng.integers(0, 3, 90), rng.dirichlet(np.ones(3), 90)
     expected = sk.roc_auc_score(labels, scores, multi_class='ovr', average=None)  # pyright: ignore[reportArgumentType]
-    np.testing.assert_allclose(m.one_vs_rest_aucs(labels, scores), expected)
+    np.testing.assert_allclose(measures.one_vs_rest_aucs(labels, scores), expected)
     micro = sk.roc_auc_score(np.eye(3)[labels], scores, average='micro')
-    assert m.micro_auc(labels, scores) == pytest.approx(micro)
+    assert measures.micro_auc(labels, scores) == pytest.approx(micro)
 
 
 def test_ranks_inside_folds_undo_a_shift_between_models():
     labels, scores = random_table()
     folds = np.arange(len(labels)) % 4
-    found = m.fold_aucs(labels, scores + 10 * folds, folds)
-    assert found['ranked'] == m.fold_aucs(labels, scores, folds)['ranked']
+    found = measures.fold_aucs(labels, scores + 10 * folds, folds)
+    assert found['ranked'] == measures.fold_aucs(labels, scores, folds)['ranked']
     assert found['pooled'] < found['ranked'] - 0.05
-    each = [m.auc(labels[folds == k], scores[folds == k]) for k in range(4)]
+    each = [measures.auc(labels[folds == k], scores[folds == k]) for k in range(4)]
     assert found['mean'] == pytest.approx(np.mean(each))
-    ranks = m.rank_within(np.array([5.0, 7, 7, 1]), np.array([0, 0, 0, 1]))
+    ranks = measures.rank_within(np.array([5.0, 7, 7, 1]), np.array([0, 0, 0, 1]))
     np.testing.assert_allclose(ranks, [1 / 3, 2.5 / 3, 2.5 / 3, 1])
 
 
 def test_insertion_by_hand():
-    found = m.insertion(np.array([0.1, 0.6]), np.array([0.89, 0.4]), np.array([0, 1]))
+    found = measures.insertion(np.array([0.1, 0.6]), np.array([0.89, 0.4]), np.array([0, 1]))
     assert found['mean_abs'] == pytest.approx(49.5)
     assert found['max_abs'] == pytest.approx(79)
     assert found['mean'] == pytest.approx(29.5)
@@ -235,7 +241,7 @@ def test_insertion_by_hand():
 
 def test_insertion_of_nothing_is_nothing():
     labels, scores = random_table()
-    found = m.insertion(scores, scores, labels)
+    found = measures.insertion(scores, scores, labels)
     assert (found['max_abs'], found['switched']) == (0, 0)
 
 
@@ -243,11 +249,11 @@ def test_insertion_of_nothing_is_nothing():
 def test_different_lengths_are_named():
     labels, scores = random_table(40)
     with pytest.raises(ValueError, match='39 without, 40 with'):
-        m.insertion(scores[1:], scores, labels)
+        measures.insertion(scores[1:], scores, labels)
     with pytest.raises(ValueError, match='39 rows'):
-        m.bootstrap(m.auc, labels, scores[1:])
+        boot.bootstrap(measures.auc, labels, scores[1:])
     with pytest.raises(ValueError, match='3 and 2'):
-        m.paired_interval(scores[:3], scores[:2])
+        boot.paired_interval(scores[:3], scores[:2])
 
 
 def reference_bootstrap_auc(labels, scores, counts):
@@ -268,7 +274,7 @@ def test_vectorised_specificity_is_that_of_the_resampled_rows(ties):
     labels, scores = random_table(80, ties=ties)
     (counts,) = boot.resample_counts(labels, 25, seed=3)
     rows = [np.repeat(np.arange(80), row) for row in counts]
-    expected = [m.specificity_at(labels[r], scores[r], 0.82) for r in rows]
+    expected = [measures.specificity_at(labels[r], scores[r], 0.82) for r in rows]
     found = boot.weighted_specificity_at(labels, scores, counts, 0.82)
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
@@ -278,7 +284,7 @@ def test_resampled_confusions_are_those_of_the_resampled_rows():
     labels, called = rng.integers(0, 3, 40), rng.integers(0, 3, 40)
     (counts,) = boot.resample_counts(labels, 10, seed=1)
     rows = [np.repeat(np.arange(40), row) for row in counts]
-    expected = [m.confusion(labels[r], called[r], 3) for r in rows]
+    expected = [measures.confusion(labels[r], called[r], 3) for r in rows]
     found = boot.resample_confusions(labels, called, 3, 10, seed=1)
     np.testing.assert_array_equal(found, expected)
 
@@ -309,8 +315,8 @@ def test_groups_are_drawn_whole():
 
 def test_fast_and_plain_bootstrap_give_the_same_interval():
     labels, scores = random_table(120)
-    assert m.bootstrap_auc(labels, scores, 50, 7) == pytest.approx(
-        m.bootstrap(m.auc, labels, scores, n=50, seed=7)
+    assert boot.bootstrap_auc(labels, scores, 50, 7) == pytest.approx(
+        boot.bootstrap(measures.auc, labels, scores, n=50, seed=7)
     )
 
 
@@ -320,7 +326,7 @@ def test_intervals_cover_the_true_auc():
     labels = np.arange(150) % 2
     covered = 0
     for _ in range(60):
-        found = m.bootstrap_auc(labels, labels + rng.normal(size=150), 200)
+        found = boot.bootstrap_auc(labels, labels + rng.normal(size=150), 200)
         covered += found['low'] < 0.76025 < found['high']
     assert 51 <= covered <= 60
 
@@ -328,35 +334,24 @@ def test_intervals_cover_the_true_auc():
 def test_a_thousand_aucs_of_two_thousand_rows_are_fast():
     labels, scores = random_table(2000)
     start = time.process_time()
-    found = m.bootstrap_auc(labels, scores)
+    found = boot.bootstrap_auc(labels, scores)
     assert time.process_time() - start < 2
     assert found['high'] - found['low'] < 0.06
 
 
-def test_paired_difference_is_narrower_than_the_intervals():
-    labels, scores = random_table()
-    better = scores + 0.05 * labels
-    found = m.paired_difference(labels, better, scores, 300)
-    assert 0 < found['low'] <= found['value'] <= found['high']
-    alone = m.bootstrap_auc(labels, scores, 300)
-    assert found['high'] - found['low'] < (alone['high'] - alone['low']) / 2
-    same = m.paired_difference(labels, scores, 2 * scores, 50)
-    assert same == {'value': 0, 'low': 0, 'high': 0}
-
-
 def test_t_interval_over_seeds_by_hand():
-    found = m.mean_interval(np.array([0.8, 0.9, 1.0]))
+    found = boot.mean_interval(np.array([0.8, 0.9, 1.0]))
     # t(.975, 2) = 4.302653
     assert found['mean'] == pytest.approx(0.9)
     assert found['sd'] == pytest.approx(0.1)
     assert found['high'] == pytest.approx(0.9 + 4.302653 * 0.1 / math.sqrt(3))
-    assert math.isnan(m.mean_interval(np.array([0.8]))['low'])
-    assert math.isnan(m.mean_interval(np.array([0.8, np.nan, 0.9]))['mean'])
+    assert math.isnan(boot.mean_interval(np.array([0.8]))['low'])
+    assert math.isnan(boot.mean_interval(np.array([0.8, np.nan, 0.9]))['mean'])
 
 
 def test_paired_seeds():
     a, b = np.array([0.8, 0.9, 0.7]), np.array([0.7, 0.8, 0.6])
-    found = m.paired_interval(a, b)
+    found = boot.paired_interval(a, b)
     assert found['low'] == pytest.approx(0.1)
     assert found['high'] == pytest.approx(0.1)
 
@@ -438,6 +433,9 @@ def test_evaluation_of_three_classes():
     assert block['classes']['SK']['auc']['value'] == pytest.approx(0.75)
     aucs = [block['classes'][name]['auc']['value'] for name in ('M', 'N', 'SK')]
     assert block['mean_auc']['value'] == pytest.approx(np.mean(aucs))
+    two = m.evaluate_table(table, ('M', 'N', 'SK'), {}, resamples=30, mean_over=('M', 'SK'))
+    assert two['mean_auc']['value'] == pytest.approx((aucs[0] + aucs[2]) / 2)
+    assert two['mean_auc']['low'] <= two['mean_auc']['value'] <= two['mean_auc']['high']
     assert 'positives' not in block
     assert json.loads(json.dumps(block, allow_nan=False)) == block
 
@@ -454,7 +452,7 @@ def test_folds_are_evaluated_when_the_table_has_them():
         np.arange(60), labels, scores, columns={'fold': np.arange(60) % 3, 'site': ['a'] * 60}
     )
     block = m.evaluate_table(table, ('b', 'm'), {'ruler': ('n', 'y')}, resamples=0)
-    assert block['folds']['pooled'] == pytest.approx(m.auc(labels, scores))
+    assert block['folds']['pooled'] == pytest.approx(measures.auc(labels, scores))
     assert block['groups'] == {}
 
 
@@ -494,7 +492,7 @@ def test_csv_round_trip_is_exact(tmp_path, classes):
     )
     path = tmp_path / 'predictions' / 'val.csv'
     table.write_csv(path)
-    back = m.Predictions.read_csv(path)
+    back = Predictions.read_csv(path)
     for name in ('ids', 'labels', 'scores'):
         same(getattr(back, name), getattr(table, name))
     for name in ('bias', 'columns'):
@@ -526,7 +524,7 @@ def test_damaged_csv_is_named(tmp_path, text, message):
     path = tmp_path / 'test.csv'
     path.write_text(text)
     with pytest.raises(ValueError, match=f'test.csv.*{message}'):
-        m.Predictions.read_csv(path)
+        Predictions.read_csv(path)
 
 
 def test_predictions_of_different_lengths_are_refused():

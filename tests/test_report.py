@@ -10,10 +10,12 @@ import matplotlib
 import numpy as np
 import pytest
 
-from skinjax import figures, metrics, report
+from skinjax import document, figures, metrics, report, tables
 from skinjax.data.records import DataSet, Records
 from skinjax.engine.writer import MetricWriter, write_json
+from skinjax.measures import insertion
 from skinjax.pictures import embed
+from skinjax.predictions import Predictions
 
 CLASSES = ('benign', 'malignant')
 BIAS = {'ruler': ('absent', 'present')}
@@ -84,28 +86,28 @@ def curve(n=60, seed=0):
     ],
 )
 def test_cells(value, text):
-    assert report.format_value(value) == text
+    assert tables.format_value(value) == text
 
 
 def test_the_three_tables():
     header, rows = ['method', 'AUC'], [['a|b', 0.5], ['<c>', None]]
-    assert report.markdown_table(header, rows) == (
+    assert tables.markdown_table(header, rows) == (
         '| method | AUC |\n| --- | ---: |\n| a\\|b | 0.500 |\n| <c> | – |\n'
     )
-    assert report.console_table(header, rows) == (
+    assert tables.console_table(header, rows) == (
         'method    AUC\n------  -----\na|b     0.500\n<c>         –\n'
     )
-    page = report.html_table(header, rows, 'A & B')
+    page = tables.html_table(header, rows, 'A & B')
     assert '<caption>A &amp; B</caption>' in page
     assert '<th scope="row">&lt;c&gt;</th><td class="n">–</td>' in page
-    assert report.console_table(['x', 'y'], []) == 'x  y\n-  -\n'
+    assert tables.console_table(['x', 'y'], []) == 'x  y\n-  -\n'
     with pytest.raises(ValueError, match='1 cells under 2'):
-        report.markdown_table(header, [['a']])
+        tables.markdown_table(header, [['a']])
 
 
 def test_columns_of_numbers_stand_on_the_right_even_as_text():
     rows = [['val', '0.477 to 0.799', '4'], ['atlas', '-', '12']]
-    assert report.console_table(['split', 'interval', 'n'], rows) == (
+    assert tables.console_table(['split', 'interval', 'n'], rows) == (
         'split        interval   n\n-----  --------------  --\n'
         'val    0.477 to 0.799   4\natlas               -  12\n'
     )
@@ -169,7 +171,7 @@ def test_image_grid_shows_the_pixels():
 def table(n=60):
     labels, scores = curve(n)
     ids = np.array([f'row{k}' for k in range(n)])
-    return metrics.Predictions(ids, labels, scores, {'ruler': np.arange(n) // 2 % 2})
+    return Predictions(ids, labels, scores, {'ruler': np.arange(n) // 2 % 2})
 
 
 @pytest.fixture
@@ -192,7 +194,7 @@ def workdir(tmp_path):
         'threshold': {'value': 0.4, 'rule': 'youden', 'split': 'val'},
         'splits': splits,
         'probes': {'ruler': {'split': 'atlas', 'linear': probe, 'mlp': blind}},
-        'insertion': {'ruler': metrics.insertion(scores, np.minimum(scores + 0.1, 1), labels)},
+        'insertion': {'ruler': insertion(scores, np.minimum(scores + 0.1, 1), labels)},
         'data': {'name': 'synthetic', 'bayes_auc': 0.97},
         'versions': {'jax': '0.10'},
         'novelty': {'x': 1},
@@ -209,7 +211,7 @@ def test_the_report_of_a_run_shows_its_figures(workdir):
     page = Page(path)
     auc = json.loads((workdir / 'results.json').read_text())['splits']['atlas']['auc']
     for expected in (
-        report.format_value(auc),
+        tables.format_value(auc),
         'After 1000 steps, seed 3.',
         'Operating threshold 0.400 (rule youden, chosen on val).',
         'Worst group and gap',
@@ -226,6 +228,19 @@ def test_the_report_of_a_run_shows_its_figures(workdir):
     assert 'script' not in page.found
     # ROC, calibration, two group figures, training and the picture.
     assert len(page.found['img']) == 6
+
+
+def test_the_page_shows_the_curves_that_lie_in_figures(workdir):
+    results = json.loads((workdir / 'results.json').read_text())
+    results['splits']['atlas']['share_of_bayes'] = 0.8768
+    write_json(workdir / 'results.json', results)
+    for _ in range(2):  # a second page does not show them twice
+        page = Page(report.build_run_report(workdir))
+        sources = [image['src'] for image in page.found['img']]
+        for name in ('roc', 'calibration'):
+            data = (workdir / 'figures' / f'{name}.png').read_bytes()
+            assert sources.count(f'data:image/png;base64,{base64.b64encode(data).decode()}') == 1
+    assert 'share of Bayes AUC' in page.text and '0.877' in page.text
 
 
 def test_the_report_stands_alone_and_can_be_read_by_all(workdir):
@@ -275,13 +290,13 @@ def test_blocks_may_be_missing_or_empty(tmp_path, results):
 def test_several_classes_have_their_tables_and_curves(tmp_path):
     rng = np.random.default_rng(0)
     scores = rng.dirichlet(np.ones(3), 40)
-    predictions = metrics.Predictions(np.arange(40), np.arange(40) % 3, scores)
+    predictions = Predictions(np.arange(40), np.arange(40) % 3, scores)
     predictions.write_csv(tmp_path / 'predictions' / 'test.csv')
     block = metrics.evaluate_table(predictions, ('mel', 'nev', 'sk'), {}, resamples=10)
     write_json(tmp_path / 'results.json', {'splits': {'test': block}})
     page = Page(report.build_run_report(tmp_path))
     assert 'Confusion in test' in page.text
-    assert report.format_value(block['classes']['nev']['f1']) in page.text
+    assert tables.format_value(block['classes']['nev']['f1']) in page.text
     assert len(page.found['img']) == 2
 
 
@@ -336,14 +351,14 @@ def test_damaged_files_are_named(workdir):
 
 def test_sections_by_hand(tmp_path):
     image = figures.image_grid([np.zeros((2, 2, 3), np.uint8)])
-    section = report.Section(
+    section = document.Section(
         'A < B',
         'One.\n\nTwo.',
-        [report.Table('T', ['a'], [[1]])],
-        [report.Figure(image, 'black "square"', 'C')],
+        [document.Table('T', ['a'], [[1]])],
+        [document.Figure(image, 'black "square"', 'C')],
         'code',
     )
-    report.write_report(tmp_path / 'deep' / 'page.html', 'T & T', [section])
+    document.write_report(tmp_path / 'deep' / 'page.html', 'T & T', [section])
     page = Page(tmp_path / 'deep' / 'page.html')
     assert page.words[:6] == ['T & T', 'T & T', 'A < B', 'One.', 'Two.', 'T']
     assert page.found['img'][0]['alt'] == 'black "square"'

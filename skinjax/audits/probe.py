@@ -61,34 +61,39 @@ def probe(
     """
     features, values, groups = np.asarray(features), np.asarray(values), np.asarray(groups)
     _check(features, values, groups, kind)
-    support = {int(v): len(np.unique(groups[values == v])) for v in np.unique(values)}
-    support.pop(UNKNOWN, None)
+    support = _support(values, groups)
     kept = [value for value, count in support.items() if count >= folds]
     rows = np.isin(values, kept)
-    result: dict[str, Any] = {
-        'auc': None,
-        'low': None,
-        'high': None,
+    result = {
         'n': int(rows.sum()),
         'counts': {str(v): int((values == v).sum()) for v in kept},
         'kind': kind,
         'folds': folds,
         'dropped': [value for value in support if value not in kept],
-        'reason': None,
     }
     if len(kept) < 2:
-        result['reason'] = (
-            f'needs two values that occur in at least {folds} groups each, found groups per '
-            f'value: {support}'
-        )
-        return result
+        reason = f'needs two values that occur in at least {folds} groups each, found groups per '
+        unknown = dict.fromkeys(('auc', 'low', 'high'))
+        return {**unknown, **result, 'reason': f'{reason}value: {support}'}
     target = np.searchsorted(kept, values[rows])
     scores = _cross_fit(features[rows], target, groups[rows], kind, folds, seed)
-    if len(kept) == 2:
-        found = bootstrap_auc(target, scores[:, 1], seed=seed, groups=groups[rows])
+    return {**_auc(target, scores, groups[rows], seed), **result, 'reason': None}
+
+
+def _support(values: Values, groups: Groups) -> dict[int, int]:
+    """Groups in which each known value occurs."""
+    known = [int(value) for value in np.unique(values) if value != UNKNOWN]
+    return {value: len(np.unique(groups[values == value])) for value in known}
+
+
+def _auc(
+    target: Values, scores: Float[np.ndarray, 'n k'], groups: Groups, seed: int
+) -> dict[str, float]:
+    if scores.shape[1] == 2:
+        found = bootstrap_auc(target, scores[:, 1], seed=seed, groups=groups)
     else:
-        found, _ = bootstrap_mean_auc(target, scores, seed=seed, groups=groups[rows])
-    return result | {'auc': found['value'], 'low': found['low'], 'high': found['high']}
+        found, _ = bootstrap_mean_auc(target, scores, seed=seed, groups=groups)
+    return {'auc': found['value'], 'low': found['low'], 'high': found['high']}
 
 
 def _check(features: np.ndarray, values: np.ndarray, groups: np.ndarray, kind: str) -> None:

@@ -3,16 +3,21 @@
 The table has one row for each image: the image's name (relative to `root`), a label, and optionally
 an id, a split, a group (patient or lesion: never divided between splits), a mask's name and one
 column for each bias variable. Cells of labels and bias variables are names or integers; empty bias
-cells are unknown.
+cells are unknown. A `dataset.json` beside the table (see `writing.py`) gives the order of classes
+and values, and with it all bias variables, the counterfactual pairs and the facts of the data set.
 """
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
+from skinjax.data import writing
 from skinjax.data.groups import one_class_splits, stratified_split
-from skinjax.data.records import DataSet, Table, choices, read_table, records_from_table
+from skinjax.data.records import DataSet, choices
+from skinjax.data.table import Table, read_table, records_from_table
 
 DEFAULTS: dict[str, Any] = {
     'csv': 'records.csv',
@@ -22,7 +27,7 @@ DEFAULTS: dict[str, Any] = {
     'split': 'split',  # without the column: 7 / 1 / 2 tenths, stratified, groups undivided
     'group': 'group',  # without the column: every row is its own group
     'mask': 'mask',  # without the column: no masks
-    'classes': (),  # names in order, () = the labels found, sorted
+    'classes': (),  # names in order, () = as in dataset.json, or the labels found, sorted
     'positive': '',  # with two classes: the second one; with more: this class against the rest
     'geometry': 'squash',  # or 'crop', 'pad'
 }
@@ -40,18 +45,18 @@ def build(config: Any, seed: int) -> DataSet:
             column.
         FileNotFoundError: the table or a file that it names does not exist.
     """
-    if not config.root:
-        raise ValueError('a folder of images is needed; give it with --config.data.root=FOLDER')
-    root = Path(config.root)
-    table = read_table(root / config.csv)
+    table, root = _table(config), Path(config.root)
+    facts = writing.read_facts(root)
     ids = _ids(table, config)
     groups = table.array(config.group) if _has(table, config, 'group') else ids
     if '' in groups:
         groups = np.where(groups == '', ids, groups)
-    labels, classes = _labels(table, config)
-    coded = {name: table.codes(name, unknown=True) for name in config.bias}
+    labels, classes = _labels(table, config, facts.get('classes', ()))
+    names = facts.get('bias', {})
+    wanted = dict.fromkeys([*config.bias, *(name for name in names if name in table.columns)])
+    coded = {name: table.codes(name, names.get(name, ()), unknown=True) for name in wanted}
     used = {config[key] for key in ('image', 'label', 'id', 'split', 'group', 'mask')}
-    extra = [name for name in table.columns if name not in used | {*config.bias}]
+    extra = [name for name in table.columns if name not in used | {*coded}]
     records = records_from_table(
         table,
         root,
@@ -71,13 +76,26 @@ def build(config: Any, seed: int) -> DataSet:
         classes=classes,
         bias={name: names for name, (_, names) in coded.items()},
         splits={name: records.select(splits == name) for name in dict.fromkeys(splits.tolist())},
+        info=facts.get('info', {}) if classes == facts.get('classes') else {},
     )
+    dataset = dataclasses.replace(dataset, pairs=_pairs(dataset, facts.get('pairs', {})))
     for name in one_class_splits(dataset.splits):
         only = classes[int(dataset.splits[name].labels[0])]
         raise ValueError(
             f'{table.path}: all rows of split {name!r} have the label {only!r}; expected two labels'
         )
     return dataset
+
+
+def variables(config: Any) -> list[str]:
+    """Columns of the table: each can be named in `config.bias`. Raises as `build`."""
+    return list(_table(config).columns)
+
+
+def _table(config: Any) -> Table:
+    if not config.root:
+        raise ValueError('a folder of images is needed; give it with --config.data.root=FOLDER')
+    return read_table(Path(config.root) / config.csv)
 
 
 def _has(table: Table, config: Any, key: str) -> bool:
@@ -98,8 +116,10 @@ def _ids(table: Table, config: Any) -> np.ndarray:
     return ids
 
 
-def _labels(table: Table, config: Any) -> tuple[np.ndarray, tuple[str, ...]]:
-    labels, classes = table.codes(config.label, tuple(config.classes))
+def _labels(
+    table: Table, config: Any, names: tuple[str, ...]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    labels, classes = table.codes(config.label, tuple(config.classes) or names)
     if not config.positive:
         return labels, classes
     if config.positive not in classes:
@@ -110,6 +130,18 @@ def _labels(table: Table, config: Any) -> tuple[np.ndarray, tuple[str, ...]]:
     other = rest[0] if len(rest) == 1 else f'not {config.positive}'
     labels = (labels == classes.index(config.positive)).astype(np.int32)
     return labels, (other, config.positive)
+
+
+def _pairs(dataset: DataSet, pairs: Mapping[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    """The pairs whose two splits still hold the same rows in the same order."""
+    splits = dataset.splits
+    return {
+        artefact: (one, other)
+        for artefact, (one, other) in pairs.items()
+        if one in splits
+        and other in splits
+        and np.array_equal(splits[one].groups, splits[other].groups)
+    }
 
 
 def _splits(

@@ -39,8 +39,10 @@ def sheet(
     return page
 
 
-def synthetic_sheet(size: int = 96, columns: int = 12, seed: int = 0) -> UInt8[np.ndarray, 'h w 3']:
-    """The synthetic lesions at a glance.
+def synthetic_rows(
+    size: int = 96, columns: int = 12, seed: int = 0
+) -> list[list[UInt8[np.ndarray, 'h w 3']]]:
+    """The synthetic lesions at a glance, for `sheet`.
 
     Rows: two of nevi and the same as melanomas (an artefact on every third), pairs without and
     with a ruler, ink and hair, one lesion through every camera, one artefact at a time.
@@ -64,4 +66,4 @@ def synthetic_sheet(size: int = 96, columns: int = 12, seed: int = 0) -> UInt8[n
     rows.append([picture(203, 1, (), camera) for camera in lenses])
     indices = range(300, 300 + max(1, columns // len(kinds)))
     rows.append([picture(i, i % 2, (name,)) for i in indices for name in kinds])
-    return sheet(rows)
+    return rows

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from absl import logging
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Int, Shaped
 
 from skinjax.data.records import UNKNOWN, DataSet, Records, choices, concatenate
 
 SAMPLINGS = ('uniform', 'group')
 ON_ERROR = ('raise', 'skip')
+SKEW_COMPAT = ('', 'sdu')
 
 
 def load(build: Callable[[Any, int], DataSet], config: Any, seed: int, *, training=True) -> DataSet:
@@ -22,7 +22,8 @@ def load(build: Callable[[Any, int], DataSet], config: Any, seed: int, *, traini
     With `config.folds` the rows of 'train' and 'val' are pooled and divided again: 'val' is fold
     `config.fold` of a seeded, stratified and grouped k-fold, 'train' the others; further splits
     stay as they are. With `config.on_error='skip'` every image is read once, and rows whose image
-    cannot be read are left out.
+    cannot be read are left out. With `config.skew_artefact` the training rows, and only those, are
+    skewed (`skew`).
 
     Args:
         build: of the source module.
@@ -32,8 +33,9 @@ def load(build: Callable[[Any, int], DataSet], config: Any, seed: int, *, traini
 
     Returns:
         The data set. `info` has been given 'association' (Cramér's V of each bias variable with
-        the label over the training rows that know it) and, with 'skip', 'skipped': a list of
-        (split, id, error).
+        the label over the training rows that know it), 'notes' where there is something to tell,
+        with 'skip' 'skipped': a list of (split, id, error), and with `skew_artefact` 'skewed': the
+        artefact, and how many rows were left out and added.
 
     Raises:
         ValueError, FileNotFoundError: as the source, `check_splits` and `check_no_leak`.
@@ -42,13 +44,18 @@ def load(build: Callable[[Any, int], DataSet], config: Any, seed: int, *, traini
     dataset = build(config, seed)
     info = dict(dataset.info)
     splits = dict(dataset.splits)
-    if config.cache and fits_in_memory(splits, config.image_size):
-        splits = {name: records.cached() for name, records in splits.items()}
+    if config.cache:
+        if note := too_large(splits, config.image_size):
+            info['notes'] = [*info.get('notes', ()), note]
+        else:
+            splits = {name: records.cached() for name, records in splits.items()}
     dataset = dataclasses.replace(dataset, splits=splits)
     if config.on_error == 'skip':
         dataset, info['skipped'] = without_unreadable(dataset)
     if config.folds:
         dataset = refold(dataset, config.folds, config.fold, seed)
+    if config.skew_artefact:
+        dataset, info['skewed'] = with_skew(dataset, config)
     check_splits(dataset, config, training=training)
     check_no_leak(dataset.splits)
     if 'train' in dataset.splits:
@@ -56,25 +63,25 @@ def load(build: Callable[[Any, int], DataSet], config: Any, seed: int, *, traini
     return dataclasses.replace(dataset, info=info)
 
 
-def fits_in_memory(splits: Mapping[str, Records], size: int) -> bool:
-    """Whether all images would fill at most half of the machine's memory; logs it if not."""
+def too_large(splits: Mapping[str, Records], size: int) -> str:
+    """A note if all images would fill more than half of the machine's memory, else ''."""
     if not hasattr(os, 'sysconf'):
-        return True  # Windows
+        return ''  # Windows
     need = sum(len(records) for records in splits.values()) * size * size * 3
     have = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-    if 2 * need > have:
-        logging.warning(
-            'images are not kept in memory: %.1f GiB of %.1f GiB', need / 2**30, have / 2**30
-        )
-    return 2 * need <= have
+    if 2 * need <= have:
+        return ''
+    return f'images are not kept in memory: {need / 2**30:.1f} GiB of {have / 2**30:.1f} GiB'
 
 
 def check_options(config: Any) -> None:
     """ValueError for a common option that is impossible whatever the data are."""
-    for field, known in (('sampling', SAMPLINGS), ('on_error', ON_ERROR)):
+    listed = {'sampling': SAMPLINGS, 'on_error': ON_ERROR, 'skew_compat': SKEW_COMPAT}
+    for field, known in listed.items():
         if config[field] not in known:
             raise ValueError(f'data.{field}={config[field]!r}; {choices(config[field], known)}')
-    for field, least in (('image_size', 1), ('batch_size', 1), ('threads', 0), ('prefetch', 0)):
+    least_of = {'image_size': 1, 'batch_size': 1, 'threads': 0, 'prefetch': 0, 'skew_copies': 0}
+    for field, least in least_of.items():
         if config[field] < least:
             raise ValueError(f'data.{field} must be at least {least}, found {config[field]}')
     if config.folds and not (config.folds >= 2 and 0 <= config.fold < config.folds):
@@ -247,11 +254,6 @@ def without_twins(
     return keep
 
 
-def class_counts(labels: Int[np.ndarray, ' n'], classes: int) -> Int[np.ndarray, ' k']:
-    """Rows of each class; -1 is not counted."""
-    return np.bincount(labels[labels >= 0], minlength=classes)
-
-
 def cell_counts(
     labels: Int[np.ndarray, ' n'], bias: Int[np.ndarray, ' n'], classes: int, values: int
 ) -> Int[np.ndarray, 'k s']:
@@ -259,19 +261,6 @@ def cell_counts(
     known = (labels >= 0) & (bias >= 0)
     cells = labels[known].astype(np.int64) * values + bias[known]
     return np.bincount(cells, minlength=classes * values).reshape(classes, values)
-
-
-def inverse_frequency(counts: Int[np.ndarray, ' k']) -> Float[np.ndarray, ' k']:
-    """w_k = (1/n_k) / Σ_j (1/n_j), 0 where n_k = 0; float64.
-
-    The class weights of the auxiliary heads in Bevan & Atapour-Abarghouei, "Skin Deep Unlearning"
-    (ICML 2022). Raises ValueError if all counts are 0.
-    """
-    counts = np.asarray(counts)
-    if not counts.any():
-        raise ValueError('inverse frequencies of no rows at all: all counts are 0')
-    inverse = np.divide(1.0, counts, out=np.zeros(len(counts)), where=counts > 0)
-    return inverse / inverse.sum()
 
 
 def associations(records: Records) -> dict[str, float]:
@@ -288,6 +277,29 @@ def cramers_v(labels: Int[np.ndarray, ' n'], bias: Int[np.ndarray, ' n']) -> flo
     table = cell_counts(labels, bias, int(labels.max()) + 1, int(bias.max()) + 1)
     table = table[table.any(1)][:, table.any(0)]
     return float(association(table, method='cramer')) if min(table.shape) > 1 else 0.0
+
+
+def with_skew(dataset: DataSet, config: Any) -> tuple[DataSet, dict[str, Any]]:
+    """The data set with its training rows skewed as `config` says, and what that changed.
+
+    Raises:
+        ValueError: as `skew`, no training split, or more than two classes.
+    """
+    if 'train' not in dataset.splits or len(dataset.classes) != 2:
+        raise ValueError(
+            f"data.skew_artefact={config.skew_artefact!r} needs a split 'train' and two classes; "
+            f'found splits {sorted(dataset.splits)} and {len(dataset.classes)} classes'
+        )
+    before = dataset.splits['train']
+    train = skew(before, config.skew_artefact, config.skew_copies, compat=config.skew_compat)
+    marked = (before.bias[config.skew_artefact] == 1) & (before.labels == 1)
+    added = config.skew_copies * int(marked.sum())
+    facts = {
+        'artefact': config.skew_artefact,
+        'added': added,
+        'left_out': len(before) + added - len(train),
+    }
+    return dataclasses.replace(dataset, splits={**dataset.splits, 'train': train}), facts
 
 
 def skew(
@@ -313,7 +325,7 @@ def skew(
     """
     if artefact not in records.bias:
         raise ValueError(f'artefact {artefact!r} is absent; {choices(artefact, records.bias)}')
-    if compat not in ('', 'sdu') or copies < 0:
+    if compat not in SKEW_COMPAT or copies < 0:
         raise ValueError(f"compat={compat!r} and copies={copies}; expected '' or 'sdu' and >= 0")
     present = records.bias[artefact] == 1
     has_class = records.labels == positive

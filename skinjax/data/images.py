@@ -74,11 +74,7 @@ def _read(
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such image')
     data = path.read_bytes()
-    kind, width, height = _header(path, data)
-    if width * height > max_pixels:
-        raise ValueError(
-            f'{path}: {width} x {height} pixels are more than the limit of {max_pixels}'
-        )
+    kind, width, height = header(path, max_pixels, data)
     flags = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR
     if kind == 'JPEG' and not grey:
         # A JPEG can be decoded at 1/2, 1/4 or 1/8; twice the wanted size is left to average over.
@@ -94,21 +90,42 @@ def _read(
     return fit(image, size, geometry)
 
 
-def _header(path: Path, data: bytes) -> tuple[str, int, int]:
-    """Format, width and height, without decoding."""
+def header(
+    path: str | Path, max_pixels: int = MAX_PIXELS, data: bytes | None = None
+) -> tuple[str, int, int]:
+    """Format, width and height of an image file, without decoding it.
+
+    Args:
+        path: of the file.
+        max_pixels: more is refused.
+        data: the bytes of the file, where they have been read already.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: empty, no image, or more than `max_pixels`.
+    """
     from PIL import Image
 
-    if not data:
+    path = Path(path)
+    if data is None and not path.is_file():
+        raise FileNotFoundError(f'{path}: no such image')
+    size = path.stat().st_size if data is None else len(data)
+    if not size:
         raise ValueError(f'{path}: the file is empty')
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return ('JPEG' if image.format == 'MPO' else str(image.format)), *image.size
+        with Image.open(path if data is None else io.BytesIO(data), formats=FORMATS) as image:
+            kind, width, height = str(image.format), *image.size
     except Image.DecompressionBombError as error:
         raise ValueError(f'{path}: too many pixels ({error})') from None
     except (OSError, SyntaxError, ValueError):
         raise ValueError(
-            f'{path}: not a readable image ({len(data)} bytes); expected {", ".join(FORMATS)}'
+            f'{path}: not a readable image ({size} bytes); expected {", ".join(FORMATS)}'
         ) from None
+    if width * height > max_pixels:
+        raise ValueError(
+            f'{path}: {width} x {height} pixels are more than the limit of {max_pixels}'
+        )
+    return ('JPEG' if kind == 'MPO' else kind), width, height
 
 
 def fit(

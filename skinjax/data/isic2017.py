@@ -20,19 +20,12 @@ from typing import Any
 import numpy as np
 
 from skinjax.data import groups
-from skinjax.data.records import (
-    UNKNOWN,
-    DataSet,
-    Table,
-    choices,
-    read_table,
-    records_from_table,
-)
+from skinjax.data.records import UNKNOWN, DataSet, choices
+from skinjax.data.table import Table, read_table, records_from_table
 
 DEFAULTS: dict[str, Any] = {
     'csv': 'labels.csv',
     'task': 'melanoma',  # or 'seborrheic_keratosis', each against the rest, or 'three' classes
-    'masks': True,  # read the lesion masks
     'min_instrument': 30,
 }
 FLAGS = ('dark_corner', 'hair', 'gel_border', 'gel_bubble', 'ruler', 'ink', 'patches')
@@ -84,7 +77,7 @@ def build(config: Any, seed: int) -> DataSet:
         groups=names,
         bias=bias,
         columns=columns,
-        mask='mask' if config.masks else '',
+        mask='mask',
     )
     return DataSet(
         name='isic2017',
@@ -93,6 +86,12 @@ def build(config: Any, seed: int) -> DataSet:
         splits={name: records.select(keep & (splits == name)) for name in ('train', 'val', 'test')},
         info={'left_out': dict(Counter(splits[~keep].tolist()))},
     )
+
+
+def variables(config: Any) -> tuple[str, ...]:
+    """Names of the bias variables."""
+    del config
+    return (*FLAGS, 'instrument')
 
 
 def _labels(dx: np.ndarray, task: str) -> np.ndarray:

@@ -208,7 +208,8 @@ def _changes(records: Records, config: Any, seed: int) -> Change | None:
     """(example, row, position) -> the example changed at random."""
     names = tuple(config.augment_host)
     change, turn = images.augment(names), images.augment(('d4',))
-    copies = records.columns.get('copy', np.zeros(len(records), np.int32)) == 1
+    # A table that was written and read again holds the column as text.
+    copies = records.columns.get('copy', np.zeros(len(records), np.int32)).astype(str) == '1'
     if not names and not copies.any():
         return None
 

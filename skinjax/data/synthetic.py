@@ -7,28 +7,26 @@ in training and validation; test splits hold the same lesions with other correla
     artefact        plain (nobody has it), marked (everybody), and selections from these two:
                     balanced (half), reversed (P = 0.9 if benign, 0.05 if malignant), aligned
                     (0.05, 0.9)
-    cameras=skewed  aligned (as in training), uniform, reversed, unseen (four other cameras)
+    cameras=skewed  aligned (as in training), uniform, reversed, unseen (four other cameras);
+                    cameras=unskewed has the same test splits without the skew in training
 
 Training classes are equally frequent, or as in HAM10000 when there are seven; test classes are
 always equally frequent, so that balanced accuracy is measured as well on the rare ones.
 """
 
-import csv
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
-from skinjax.data import artefacts, cameras, latents
+from skinjax.data import artefacts, cameras, gallery, latents
 from skinjax.data.canvas import STREAMS, generator
 from skinjax.data.records import UNKNOWN, DataSet, Records, choices
 from skinjax.data.rendering import ITA_MEAN, ITA_SD, Picture, compose, render, skin_tone
 
-__all__ = ['DEFAULTS', 'Picture', 'build', 'render', 'write']
+__all__ = ['DEFAULTS', 'Picture', 'build', 'render', 'sheet', 'variables']
 
 NONE = 'none'
 DEFAULTS: dict[str, Any] = {
@@ -44,7 +42,8 @@ DEFAULTS: dict[str, Any] = {
     # Probabilities of what has nothing to do with the class.
     'hair': 0.2,
     'bubbles': 0.1,
-    # 'uniform', or 'skewed': P(camera | class) in proportion to exp(-+ camera_skew t).
+    # 'uniform', or 'skewed': P(camera | class) in proportion to exp(-+ camera_skew t), or
+    # 'unskewed': as 'skewed' in the test splits alone.
     'cameras': 'uniform',
     'camera_skew': 1.5,
     'ita_mean': ITA_MEAN,
@@ -83,7 +82,7 @@ def build(config, seed: int) -> DataSet:
         for name, t in table.items()
         if name != 'test'
     }
-    study = _camera_splits if config.cameras == 'skewed' else _artefact_splits
+    study = _artefact_splits if config.cameras == 'uniform' else _camera_splits
     splits.update(study(config, table['test']))
     return DataSet(
         name='synthetic',
@@ -237,13 +236,23 @@ def _columns(config, table: _Table, camera: Int[np.ndarray, ' n']) -> dict[str, 
     means = latents.class_means(config.classes, config.bayes_auc)
     columns = {
         'ita': table.ita,
-        'skin_type': 6 - np.searchsorted(_ITA_LIMITS, table.ita),
+        'skin_type': skin_type(table.ita),
         'camera_used': camera,
         'bayes_label': latents.log_posterior(table.latents, means).argmax(1),
     }
     if config.classes == 2:
         columns['llr'] = latents.log_likelihood_ratio(table.latents, means)
     return columns
+
+
+def skin_type(ita: Float[np.ndarray, ' n']) -> Int[np.ndarray, ' n']:
+    """Type 1 (above 55 degrees) to 6 (10 and below) of individual typology angles in degrees."""
+    return 6 - np.searchsorted(_ITA_LIMITS, ita)
+
+
+def variables(config) -> list[str]:
+    """Names of the bias variables."""
+    return list(_bias_names(config))
 
 
 def _bias_names(config) -> dict[str, tuple[str, ...]]:
@@ -257,11 +266,12 @@ def _check(config, seed: int) -> None:
     kinds = (NONE, *artefacts.ARTEFACTS)
     if config.artefact not in kinds:
         raise ValueError(f'unknown artefact {config.artefact!r}; {choices(config.artefact, kinds)}')
-    if config.cameras not in ('uniform', 'skewed'):
-        raise ValueError(f"cameras must be 'uniform' or 'skewed'; found {config.cameras!r}")
-    if config.cameras == 'skewed' and config.artefact != NONE:
+    known = ('uniform', 'skewed', 'unskewed')
+    if config.cameras not in known:
+        raise ValueError(f'unknown cameras {config.cameras!r}; {choices(config.cameras, known)}')
+    if config.cameras != 'uniform' and config.artefact != NONE:
         raise ValueError(
-            f"cameras='skewed' studies the camera alone: set artefact='none'; "
+            f"cameras={config.cameras!r} studies the camera alone: set artefact='none'; "
             f'found artefact={config.artefact!r}'
         )
     latents.class_means(config.classes, config.bayes_auc)
@@ -295,50 +305,7 @@ def _describe(config) -> str:
     return f'{text}; in training P({config.artefact}) is {rates} by class'
 
 
-def write(dataset: DataSet, folder: str | Path) -> Path:
-    """Writes `images/*.png`, `masks/*.png` and `records.csv`, and returns the path of the latter.
-
-    Columns: id, image, mask, split, label (the name of the class), the bias variables (empty where
-    unknown), group and the further columns: what the source `folder` reads, with `classes` in the
-    order of `dataset.classes`. The files are the same in every run.
-
-    Raises:
-        FileExistsError: if the folder has something in it.
-    """
-    folder = Path(folder)
-    if folder.exists() and any(folder.iterdir()):
-        raise FileExistsError(f'{folder} is not empty; choose a new folder or empty this one')
-    for name in ('images', 'masks'):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    path = folder / 'records.csv'
-    with path.open('w', encoding='utf-8', newline='') as file:
-        writer = None
-        for split, records in dataset.splits.items():
-            for row in range(len(records)):
-                fields = _write_row(dataset, split, records, row, folder)
-                if writer is None:
-                    writer = csv.DictWriter(file, list(fields), lineterminator='\n')
-                    writer.writeheader()
-                writer.writerow(fields)
-    return path
-
-
-def _write_row(
-    dataset: DataSet, split: str, records: Records, row: int, folder: Path
-) -> Mapping[str, Any]:
-    name = str(records.ids[row])
-    pixels = records.read(row)
-    cv2.imwrite(str(folder / 'images' / f'{name}.png'), pixels['image'][..., ::-1])
-    if 'mask' in pixels:
-        cv2.imwrite(str(folder / 'masks' / f'{name}.png'), pixels['mask'])
-    values = {variable: int(codes[row]) for variable, codes in records.bias.items()}
-    return {
-        'id': name,
-        'image': f'images/{name}.png',
-        'mask': f'masks/{name}.png' if 'mask' in pixels else '',
-        'split': split,
-        'label': dataset.classes[records.labels[row]],
-        **{variable: '' if code == UNKNOWN else code for variable, code in values.items()},
-        'group': records.groups[row],
-        **{column: values[row] for column, values in records.columns.items()},
-    }
+def sheet(config, size: int, columns: int) -> list[list[UInt8[np.ndarray, 'h w 3']]]:
+    """Rows of the contact sheet that kind 'generate' draws."""
+    del config
+    return gallery.synthetic_rows(size, columns)

@@ -105,12 +105,12 @@ def restore_state(run: Path, abstract: Any, select: str = 'last') -> tuple[int, 
         FileNotFoundError: the run has no checkpoint.
         ValueError: the checkpoint belongs to another model.
     """
-    step = _step(run, select)
+    step = choose_step(run, select)
     with contextlib.closing(Checkpointer(run, keep=10**6, clean=False)) as reader:
         return step, reader.restore(step, abstract)
 
 
-def _step(run: Path, select: str) -> int:
+def choose_step(run: Path, select: str) -> int:
     if not (run / 'checkpoints').is_dir():
         raise FileNotFoundError(f'{run} has no checkpoints: train it first')
     with contextlib.closing(Checkpointer(run, keep=10**6, clean=False)) as steps:
@@ -132,7 +132,7 @@ def restore_variables(run: Path, abstract: Any, config: Any) -> tuple[int, Any]:
         FileNotFoundError: the run has no checkpoint.
         ValueError: the checkpoint belongs to another model.
     """
-    step = _step(run, config.train.select)
+    step = choose_step(run, config.train.select)
     name = 'ema' if config.train.ema else 'params'
     model = {key: value for key, value in abstract.items() if key != 'params'}
     wanted = {name: abstract['params'], 'model': model}

@@ -1,5 +1,6 @@
 """A function over every row of a split: padded, masked, in order."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -37,16 +38,18 @@ def map_split(
     whole = Mesh('jit', mesh.devices)
     count = jax.process_count()
     rows, outputs = [], []
-    for batch in pipeline.split_batches(
+    batches = pipeline.split_batches(
         records, config, size, process_index=jax.process_index(), process_count=count
-    ):
-        out = run(variables, whole.put_batch(batch))
-        index, valid = batch['index'], batch['valid']
-        if count > 1:
-            index, valid = (
-                multihost_utils.process_allgather(x).reshape(-1) for x in (index, valid)
-            )
-        rows.append(index[valid])
-        outputs.append({name: np.asarray(value)[valid] for name, value in out.items()})
+    )
+    with contextlib.closing(batches):
+        for batch in batches:
+            out = run(variables, whole.put_batch(batch))
+            index, valid = batch['index'], batch['valid']
+            if count > 1:
+                index, valid = (
+                    multihost_utils.process_allgather(x).reshape(-1) for x in (index, valid)
+                )
+            rows.append(index[valid])
+            outputs.append({name: np.asarray(value)[valid] for name, value in out.items()})
     order = np.argsort(np.concatenate(rows), kind='stable')
     return {name: np.concatenate([out[name] for out in outputs])[order] for name in outputs[0]}

@@ -11,9 +11,11 @@ from typing import Any
 import jax
 import numpy as np
 from flax import jax_utils
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 AXIS = 'data'
+_FAILED, _ERROR_BYTES = 2, 2000  # of the message that `on_main` sends round
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,9 +79,9 @@ class Mesh:
     def collect(self, state: Any) -> Any:
         """The reverse: one logical state, as checkpoints and evaluation take it."""
         if self.parallel == 'pmap':
-            return jax.device_put(
-                jax.tree.map(np.asarray, jax_utils.unreplicate(state)), self.replicated
-            )
+            # Only the copies of this process can be read.
+            local = jax.tree.map(lambda x: np.asarray(x.addressable_data(0))[0], state)
+            return jax.device_put(local, self.replicated)
         return state
 
     def _local(self) -> list[Any]:
@@ -99,6 +101,32 @@ class Mesh:
             return state, {name: value[0] for name, value in metrics.items()}
 
         return run
+
+
+def on_main(action: Callable[[], Any]) -> bool:
+    """Run `action` on the main process while the others wait; whether it returned something true.
+
+    With one process it is simply called. With several, all processes go on together and agree.
+
+    Raises:
+        Whatever `action` raises; on the other processes ValueError with the same text.
+    """
+    if jax.process_count() == 1:
+        return bool(action())
+    error, answer = None, np.zeros(1 + _ERROR_BYTES, np.uint8)
+    if is_main():
+        try:
+            answer[0] = bool(action())
+        except Exception as raised:
+            error = raised
+            text = str(raised).encode()[:_ERROR_BYTES]
+            answer[0], answer[1 : 1 + len(text)] = _FAILED, np.frombuffer(text, np.uint8)
+    answer = np.asarray(multihost_utils.broadcast_one_to_all(answer))
+    if error is not None:
+        raise error
+    if answer[0] == _FAILED:
+        raise ValueError(answer[1:].tobytes().rstrip(b'\0').decode(errors='ignore'))
+    return bool(answer[0])
 
 
 def is_main() -> bool:

@@ -1,11 +1,19 @@
-"""Process start-up: distributed JAX, the default work directory, signals."""
+"""Process start-up: distributed JAX, work directories, signals, and ending together."""
 
+import contextlib
+import os
 import signal
+import sys
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import jax
+
+from skinjax import config as configs
+from skinjax.engine.mesh import on_main
 
 
 def default_workdir(config_argument: str) -> str:
@@ -16,9 +24,57 @@ def default_workdir(config_argument: str) -> str:
 
 
 def start(config: Any) -> None:
-    """Join the other processes where `config.distributed` asks for it."""
-    if config.get('distributed', False):
-        jax.distributed.initialize()
+    """Join the other processes where `config.distributed` asks for it.
+
+    JAX finds them by itself on TPU pods and under SLURM, Kubernetes and Open MPI. Anywhere else say
+    JAX_COORDINATOR_ADDRESS (host:port of process 0), JAX_NUM_PROCESSES and JAX_PROCESS_ID in the
+    environment.
+    """
+    if not config.get('distributed', False):
+        return
+    known = os.environ
+    jax.distributed.initialize(
+        num_processes=int(known['JAX_NUM_PROCESSES']) if 'JAX_NUM_PROCESSES' in known else None,
+        process_id=int(known['JAX_PROCESS_ID']) if 'JAX_PROCESS_ID' in known else None,
+    )
+
+
+@contextlib.contextmanager
+def hold(config: Any, workdir: Path) -> Iterator[None]:
+    """Claim and lock `workdir` from the main process, while the others wait.
+
+    Raises:
+        ValueError: as `config.claim` and `config.lock`, on every process.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def take() -> None:
+            configs.claim(config, workdir)
+            stack.enter_context(configs.lock(workdir))
+
+        on_main(take)
+        yield
+
+
+@contextlib.contextmanager
+def fail_fast() -> Iterator[None]:
+    """With several processes an error ends this one at once, so that the others end too.
+
+    A process that leaves by the normal way waits for the others, and they wait for its share of the
+    next sum. What SystemExit says has been agreed on by all and is passed on.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        if jax.process_count() == 1:
+            raise
+        if not isinstance(error, (ImportError, OSError, ValueError, FloatingPointError)):
+            traceback.print_exc()
+        text = ' '.join(str(error).split()) or type(error).__name__
+        print(f'error: process {jax.process_index()}: {text}', file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 class Interrupts:

@@ -55,6 +55,24 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     write_atomic(path, text + '\n')
 
 
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The JSON object in a file; {} where there is no file.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = Path(path)
+    if not path.exists():
+        return {}
+    try:
+        value = json.loads(path.read_text('utf-8'))
+    except ValueError as error:
+        raise ValueError(f'{path}: not valid JSON ({error}); run the config again') from None
+    if not isinstance(value, dict):
+        raise ValueError(f'{path}: expected a JSON object, found {type(value).__name__}')
+    return value
+
+
 def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """The records of a `metrics.jsonl`, without the torn last line that a killed run leaves.
 
@@ -194,6 +212,7 @@ class Progress:
         start: steps done before (after a restart).
         every_seconds: least time between two plain lines.
         examples_per_step: the global batch size, for a rate in images a second; 0 leaves it out.
+        unit: what is counted.
         enabled: False on all processes but the first.
         stream: where to write; standard error by default.
         clock: seconds, rising.
@@ -205,19 +224,20 @@ class Progress:
         start: int = 0,
         every_seconds: float = 10.0,
         examples_per_step: int = 0,
+        unit: str = 'step',
         enabled: bool = True,
         stream: io.TextIOBase | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.total, self.every, self.examples = total, every_seconds, examples_per_step
-        self.enabled, self.clock = enabled, clock
+        self.enabled, self.clock, self.unit = enabled, clock, unit
         self.stream: Any = sys.stderr if stream is None else stream
         self._told_step, self._told_time = start, clock()
         self._bar = None
         if enabled and self.stream.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, initial=start, unit='step', file=self.stream)
+            self._bar = tqdm(total=total, initial=start, unit=unit, file=self.stream)
 
     def update(self, step: int, text: str = '') -> None:
         """`step` steps are done; `text` (such as the loss) stands at the end of the line."""
@@ -237,7 +257,7 @@ class Progress:
 
     def _plain(self, step: int, rate: float, text: str) -> str:
         pace = f'{rate:.0f}' if rate >= 100 else f'{rate:.3g}'
-        parts = [f'step {step}/{self.total}', f'{pace} steps/s']
+        parts = [f'{self.unit} {step}/{self.total}', f'{pace} {self.unit}s/s']
         if self.examples:
             parts.append(f'{rate * self.examples:.0f} images/s')
         parts.append(f'{duration((self.total - step) / rate)} left')

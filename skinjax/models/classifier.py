@@ -10,9 +10,10 @@ from collections.abc import Mapping
 import flax.linen as nn
 import jax.numpy as jnp
 from flax.core import FrozenDict
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
-from skinjax.models.layers import BatchNorm, ReLU, dropout
+from skinjax.models.layers import ReLU, dropout
+from skinjax.models.norm import BatchNorm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Classifier(nn.Module):
     """The network that every classification objective trains.
 
     Attributes:
-        encoder: images -> (features [b, d], stage maps).
+        encoder: (images, train, keys) -> (features [b, d], stage maps); see options.py.
         outputs: logits of the main head: 1 for two classes, else the number of classes.
         bias: name of a bias variable -> its head.
         dropout: rate before the main head.
@@ -78,21 +79,21 @@ class Classifier(nn.Module):
         out = {'features': features, 'logits': self.classify(features)}
         return out | {f'bias_{name}': self.detect(features, name, train) for name in self.bias}
 
-    def encode(self, images: Float[Array, 'b h w 3'], train: bool) -> Float[Array, 'b d']:
-        """Features in float32."""
-        return self.encoder(images, train)[0].astype(jnp.float32)
+    def encode(
+        self, images: Float[Array, 'b h w 3'], train: bool, keys: Key[Array, ' b'] | None = None
+    ) -> Float[Array, 'b d']:
+        """Features in float32; what is random in the encoder is on where `keys` are given."""
+        return self.encoder(images, train, keys)[0].astype(jnp.float32)
 
     def maps(self, images: Float[Array, 'b h w 3'], train: bool = False) -> list[Array]:
         """Output of every stage, finest first."""
         return self.encoder(images, train)[1]
 
     def classify(
-        self, features: Float[Array, 'b d'], keys: Array | None = None
+        self, features: Float[Array, 'b d'], keys: Key[Array, ' b'] | None = None
     ) -> Float[Array, 'b o']:
         """Main logits; dropout is applied where `keys` ([b], one per example) are given."""
-        if keys is not None:
-            features = dropout(keys, features, self.dropout)
-        return self.head(features)
+        return self.head(dropout(keys, features, self.dropout))
 
     def detect(
         self, features: Float[Array, 'b d'], name: str, train: bool

@@ -1,20 +1,18 @@
 """Small modules that every encoder is built from.
 
-ReLU, addition and pooling are modules rather than function calls, so that explainers can find and
-replace them by name without touching an encoder.
+Activations, addition, joining and scaling are modules rather than function calls, so that
+explainers can find and replace them by name without touching an encoder. Convolution,
+normalisation and pooling have files of their own.
 """
 
-import itertools
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
-Dtype = Any
+from skinjax.models.options import Options
 
 
 class ReLU(nn.Module):
@@ -36,6 +34,42 @@ _relu.defvjp(
 )
 
 
+class ReLU6(nn.Module):
+    """min(max(x, 0), 6)."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, '...']) -> Float[Array, '...']:
+        return _relu6(x)
+
+
+@jax.custom_vjp
+def _relu6(x):
+    """As `_relu`; the slope is 0 at both kinks."""
+    return jnp.clip(x, 0, 6)
+
+
+_relu6.defvjp(
+    lambda x: (y := _relu6(x), y),
+    lambda y, g: (jnp.where((y > 0) & (y < 6), g, jnp.zeros((), g.dtype)),),
+)
+
+
+class SiLU(nn.Module):
+    """x sigmoid(x)."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, '...']) -> Float[Array, '...']:
+        return nn.silu(x)
+
+
+class Sigmoid(nn.Module):
+    """1 / (1 + exp(-x))."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, '...']) -> Float[Array, '...']:
+        return nn.sigmoid(x)
+
+
 class Add(nn.Module):
     """Sum of a residual branch and its shortcut."""
 
@@ -44,208 +78,80 @@ class Add(nn.Module):
         return x + y
 
 
-class MaxPool(nn.Module):
-    """Spatial maximum over `window` x `window`, padded by -inf; of equal maxima the first counts.
-
-    On CPUs the winning tap is kept for the backward pass, several times faster there than the
-    select-and-scatter that `nn.max_pool` differentiates to.
-    """
-
-    window: int
-    stride: int
-    padding: int = 0
+class Concat(nn.Module):
+    """The channels of several maps, one after the other."""
 
     @nn.compact
-    def __call__(self, x: Float[Array, 'b h w c']) -> Float[Array, 'b i j c']:
-        if jax.default_backend() == 'cpu':
-            return _max_pool(x, self.window, self.stride, self.padding)
-        pad: Any = ((self.padding, self.padding),) * 2
-        return nn.max_pool(x, (self.window,) * 2, (self.stride,) * 2, pad)
+    def __call__(self, parts: list[Float[Array, 'b h w _']]) -> Float[Array, 'b h w c']:
+        return jnp.concatenate(parts, axis=-1)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def _max_pool(x, window, stride, padding):
-    return _max_pool_forward(x, window, stride, padding)[0]
-
-
-def _max_pool_forward(x, window, stride, padding):
-    b, h, w, c = x.shape
-    rows, cols = ((side + 2 * padding - window) // stride for side in (h, w))
-    side = (padding, padding)
-    padded = jnp.pad(x, ((0, 0), side, side, (0, 0)), constant_values=-jnp.inf)
-    best = jnp.full((b, rows + 1, cols + 1, c), -jnp.inf, x.dtype)
-    winner = jnp.zeros(best.shape, jnp.int8)
-    for tap, (i, j) in enumerate(itertools.product(range(window), repeat=2)):
-        last = (b, i + rows * stride + 1, j + cols * stride + 1, c)
-        part = lax.slice(padded, (0, i, j, 0), last, (1, stride, stride, 1))
-        winner = jnp.where(part > best, jnp.int8(tap), winner)
-        best = jnp.maximum(best, part)
-    return best, (winner, x.shape)
-
-
-def _max_pool_backward(window, stride, padding, residual, gradient):
-    winner, (_, h, w, _) = residual
-    zero = jnp.zeros((), gradient.dtype)
-    rows, cols = ((n - 1) * stride for n in gradient.shape[1:3])
-
-    def place(tap):
-        i, j = divmod(tap, window)
-        mine = jnp.where(winner == tap, gradient, zero)
-        at = lambda k, size, reach: (k - padding, size - 1 - reach - k + padding, stride - 1)  # noqa: E731
-        return lax.pad(mine, zero, ((0, 0, 0), at(i, h, rows), at(j, w, cols), (0, 0, 0)))
-
-    return (sum((place(tap) for tap in range(1, window**2)), start=place(0)),)
-
-
-_max_pool.defvjp(_max_pool_forward, _max_pool_backward)
-
-
-class GlobalMeanPool(nn.Module):
-    """Mean over both spatial axes, in float32."""
+class Scale(nn.Module):
+    """Every channel of a map times its gate."""
 
     @nn.compact
-    def __call__(self, x: Float[Array, 'b h w c']) -> Float[Array, 'b c']:
-        return x.astype(jnp.float32).mean((1, 2))
+    def __call__(
+        self, x: Float[Array, 'b h w c'], gate: Float[Array, 'b 1 1 c']
+    ) -> Float[Array, 'b h w c']:
+        return x * gate
 
 
-class Conv(nn.Module):
-    """Square convolution with explicit symmetric padding of (kernel - 1) / 2, as in PyTorch.
+class ConvNorm(nn.Module):
+    """Convolution without bias, batch normalisation and, unless None, an activation."""
 
-    He initialisation over the fan-out (He et al. 2015), the default of the published ResNets.
-    """
-
+    options: Options
     features: int
-    kernel: int
+    kernel: int | tuple[int, int]
     stride: int = 1
     feature_groups: int = 1
-    dtype: Dtype = None
-
-    @nn.compact
-    def __call__(self, x: Float[Array, 'b h w c']) -> Float[Array, 'b i j f']:
-        side = (self.kernel - 1) // 2
-        return nn.Conv(
-            self.features,
-            (self.kernel, self.kernel),
-            (self.stride, self.stride),
-            ((side, side), (side, side)),
-            feature_group_count=self.feature_groups,
-            use_bias=False,
-            dtype=self.dtype,
-            kernel_init=nn.initializers.variance_scaling(2.0, 'fan_out', 'normal'),
-            name='conv',
-        )(x)
-
-
-class BatchNorm(nn.Module):
-    """Batch normalisation (Ioffe & Szegedy 2015) over equal slices of the batch.
-
-    With `groups` = 1 the statistics are those of the whole (global) batch. With g groups, rows
-    [i b/g, (i+1) b/g) are normalised by their own statistics: what g devices with a batch of b/g
-    each would compute, on any number of devices. Running averages take the mean over the groups
-    of their means and of their *unbiased* variances, as PyTorch does.
-
-    Attributes:
-        momentum: weight of the old running value (PyTorch's 0.1 is 0.9 here).
-        affine: learn a scale and an offset.
-
-    Raises:
-        ValueError: the batch does not divide into `groups` equal slices.
-    """
-
-    momentum: float = 0.9
+    padding: str = 'symmetric'
     epsilon: float = 1e-5
-    groups: int = 1
-    affine: bool = True
-    scale_init: nn.initializers.Initializer = nn.initializers.ones
-    dtype: Dtype = None
+    activation: type[nn.Module] | None = ReLU
+    kernel_init: Any = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, 'b ... c'], train: bool) -> Float[Array, 'b ... c']:
-        c = x.shape[-1]
-        mean = self.variable('batch_stats', 'mean', jnp.zeros, (c,), jnp.float32)
-        var = self.variable('batch_stats', 'var', jnp.ones, (c,), jnp.float32)
-        scale = self.param('scale', self.scale_init, (c,)) if self.affine else jnp.ones((c,))
-        bias = self.param('bias', nn.initializers.zeros, (c,)) if self.affine else jnp.zeros((c,))
-        if not train:
-            factor = scale * lax.rsqrt(var.value + self.epsilon)
-            return self._affine(x, factor, bias - mean.value * factor)
-        if x.shape[0] % self.groups:
-            raise ValueError(
-                f'norm_groups = {self.groups} does not divide the batch of {x.shape[0]}: '
-                'choose a divisor of the global batch size'
-            )
-        grouped = x.reshape(self.groups, -1, c)
-        normalised: Any = _standardize(
-            grouped.astype(jnp.float32), scale[None], bias[None], self.epsilon
-        )
-        y, m, v = normalised
-        if not self.is_initializing():
-            n = grouped.shape[1]
-            unbiased = v * (n / max(n - 1, 1))
-            for running, now in ((mean, m), (var, unbiased)):
-                running.value = self.momentum * running.value + (1 - self.momentum) * now.mean(0)
-        return y.reshape(x.shape).astype(self.dtype or x.dtype)
-
-    def _affine(self, x, factor, offset):
-        dtype = self.dtype or x.dtype
-        shape = (1,) * (x.ndim - 1) + (-1,)
-        factor, offset = (v.astype(dtype).reshape(shape) for v in (factor, offset))
-        return x.astype(dtype) * factor + offset
+    def __call__(self, x: Float[Array, 'b h w c'], train: bool) -> Float[Array, 'b i j f']:
+        given = {} if self.kernel_init is None else {'kernel_init': self.kernel_init}
+        x = self.options.conv(
+            self.features,
+            self.kernel,
+            stride=self.stride,
+            feature_groups=self.feature_groups,
+            padding=self.padding,
+            name='conv',
+            **given,
+        )(x)
+        x = self.options.norm(epsilon=self.epsilon, name='norm')(x, train)
+        return x if self.activation is None else self.activation(name='activation')(x)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _standardize(x, scale, bias, epsilon):
-    """(scale (x - mean) / sqrt(var + epsilon) + bias, mean, var) of each group of x [g, n, c].
-
-    Scale and bias are [1, c].
-
-    The backward pass is written out: two sums and one affine map of (gradient, x). No gradient
-    flows through the returned statistics, which only feed the running averages.
-    """
-    return _standardize_forward(x, scale, bias, epsilon)[0]
-
-
-def _standardize_forward(x, scale, bias, epsilon):
-    mean = x.mean(1)
-    var = jnp.square(x - mean[:, None]).mean(1)
-    rate = lax.rsqrt(var + epsilon)
-    factor = rate * scale
-    y = x * factor[:, None] + (bias - mean * factor)[:, None]
-    return (y, mean, var), (x, mean, rate, scale)
-
-
-def _standardize_backward(epsilon, residual, gradients):
-    del epsilon
-    x, mean, rate, scale = residual
-    g, n = gradients[0], x.shape[1]
-    total = _channel_sum(g)
-    along = (_channel_sum(g * x) - mean * total) * rate
-    factor = rate * scale
-    slope = -factor * rate * along / n
-    offset = -factor * total / n - slope * mean
-    dx = g * factor[:, None] + x * slope[:, None] + offset[:, None]
-    return dx, along.sum(0, keepdims=True), total.sum(0, keepdims=True)
-
-
-def _channel_sum(x):
-    """Sum over n of [g, n, c]; on CPUs as a product, since XLA joins plain sums to a slow loop."""
-    if jax.default_backend() != 'cpu':
-        return x.sum(1)
-    return jnp.einsum('gn,gnc->gc', jnp.ones(x.shape[:2], x.dtype), x, precision='highest')
-
-
-_standardize.defvjp(_standardize_forward, _standardize_backward)
+def fold(keys: Key[Array, ' b'] | None, number: int) -> Key[Array, ' b'] | None:
+    """Other keys for place `number` of a network; None stays None."""
+    if keys is None:
+        return None
+    return jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
 
 
 def dropout(
-    keys: Array, x: Float[Array, 'b d'], rate: float, train: bool = True
-) -> Float[Array, 'b d']:
-    """Zero each feature with probability `rate` and scale the rest by 1 / (1 - rate).
+    keys: Key[Array, ' b'] | None, x: Float[Array, 'b *shape'], rate: float
+) -> Float[Array, 'b *shape']:
+    """Zero each value with probability `rate` and scale the rest by 1 / (1 - rate).
 
-    One key per example ([b] typed keys): the mask of an example does not depend on how the batch
-    is divided over devices.
+    One key per example ([b] typed keys; None for no dropout): the mask of an example does not
+    depend on how the batch is divided over devices.
     """
-    if not train or rate == 0.0:
+    return _drop(keys, x, rate, x.shape[1:])
+
+
+def drop_branch(
+    keys: Key[Array, ' b'] | None, x: Float[Array, 'b h w c'], rate: float
+) -> Float[Array, 'b h w c']:
+    """Stochastic depth (Huang et al. 2016): as `dropout`, but examples are zeroed as a whole."""
+    return _drop(keys, x, rate, (1,) * (x.ndim - 1))
+
+
+def _drop(keys, x, rate, shape):
+    if keys is None or rate == 0.0:
         return x
-    keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(keys)
+    keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, shape))(keys)
     return jnp.where(keep, x / (1 - rate), jnp.zeros((), x.dtype))

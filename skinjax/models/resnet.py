@@ -2,6 +2,7 @@
 
     resnet18 resnet34        basic blocks, 64-512 channels
     resnet50 resnet101       bottlenecks with the stride on the 3x3 convolution
+    resnext50_32x4d          bottlenecks with 32 groups of 4 channels
     resnext101_32x8d         bottlenecks with 32 groups of 8 channels
     narrow                   5x5 stem and one basic block of 16, 32, 64 channels: 64-px images
 
@@ -10,19 +11,26 @@ The last normalisation of every block starts at zero, so that each block starts 
 """
 
 import dataclasses
-from functools import partial
 
 import flax.linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
-from skinjax.models.layers import Add, BatchNorm, Conv, Dtype, GlobalMeanPool, MaxPool, ReLU
+from skinjax.models.layers import Add, ReLU
+from skinjax.models.options import Encoded, Options, one_of
+from skinjax.models.pooling import GlobalMeanPool, MaxPool
 
-DEFAULTS = {
-    'variant': 'resnet50',  # one of VARIANTS
-    'norm_groups': 1,  # slices of the global batch with their own statistics
-    'norm_momentum': 0.9,
-    'dtype': 'float32',  # of the computation; parameters and statistics stay float32
-}
+DEFAULTS = {'variant': 'resnet50'}  # one of VARIANTS
+
+_NAMES = (
+    (r'encoder/stem_conv/conv', r'conv1'),
+    (r'encoder/stem_norm', r'bn1'),
+    (r'encoder/stage(\d)_(\d+)/conv(\d)/conv', r'layer\1.\2.conv\3'),
+    (r'encoder/stage(\d)_(\d+)/norm(\d)', r'layer\1.\2.bn\3'),
+    (r'encoder/stage(\d)_(\d+)/shortcut_conv/conv', r'layer\1.\2.downsample.0'),
+    (r'encoder/stage(\d)_(\d+)/shortcut_norm', r'layer\1.\2.downsample.1'),
+    (r'head', r'fc'),
+)
+NAMES = {'torchvision': _NAMES, 'timm': _NAMES}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +51,7 @@ VARIANTS = {
     'resnet34': Variant((3, 4, 6, 3), bottleneck=False),
     'resnet50': Variant((3, 4, 6, 3)),
     'resnet101': Variant((3, 4, 23, 3)),
+    'resnext50_32x4d': Variant((3, 4, 6, 3), cardinality=32, group_width=4),
     'resnext101_32x8d': Variant((3, 4, 23, 3), cardinality=32, group_width=8),
     'narrow': Variant((1, 1, 1), width=16, bottleneck=False, stem_kernel=5, pool=2),
 }
@@ -54,15 +63,15 @@ class BasicBlock(nn.Module):
     features: int
     stride: int
     variant: Variant
-    norm: partial
-    dtype: Dtype
+    options: Options
 
     @nn.compact
     def __call__(self, x: Float[Array, 'b h w c'], train: bool) -> Float[Array, 'b i j f']:
-        y = Conv(self.features, 3, self.stride, dtype=self.dtype, name='conv1')(x)
-        y = ReLU(name='relu1')(self.norm(name='norm1')(y, train))
-        y = Conv(self.features, 3, dtype=self.dtype, name='conv2')(y)
-        y = self.norm(scale_init=nn.initializers.zeros, name='norm2')(y, train)
+        o = self.options
+        y = o.conv(self.features, 3, stride=self.stride, name='conv1')(x)
+        y = ReLU(name='relu1')(o.norm(name='norm1')(y, train))
+        y = o.conv(self.features, 3, name='conv2')(y)
+        y = o.norm(scale_init=nn.initializers.zeros, name='norm2')(y, train)
         return _join(self, x, y, train)
 
 
@@ -72,60 +81,51 @@ class Bottleneck(nn.Module):
     features: int
     stride: int
     variant: Variant
-    norm: partial
-    dtype: Dtype
+    options: Options
 
     @nn.compact
     def __call__(self, x: Float[Array, 'b h w c'], train: bool) -> Float[Array, 'b i j f']:
-        v = self.variant
-        inner = self.features * v.group_width // 64 * v.cardinality
-        y = Conv(inner, 1, dtype=self.dtype, name='conv1')(x)
-        y = ReLU(name='relu1')(self.norm(name='norm1')(y, train))
-        y = Conv(inner, 3, self.stride, v.cardinality, dtype=self.dtype, name='conv2')(y)
-        y = ReLU(name='relu2')(self.norm(name='norm2')(y, train))
-        y = Conv(4 * self.features, 1, dtype=self.dtype, name='conv3')(y)
-        y = self.norm(scale_init=nn.initializers.zeros, name='norm3')(y, train)
+        o, groups = self.options, self.variant.cardinality
+        inner = self.features * self.variant.group_width // 64 * groups
+        y = o.conv(inner, 1, name='conv1')(x)
+        y = ReLU(name='relu1')(o.norm(name='norm1')(y, train))
+        y = o.conv(inner, 3, stride=self.stride, feature_groups=groups, name='conv2')(y)
+        y = ReLU(name='relu2')(o.norm(name='norm2')(y, train))
+        y = o.conv(4 * self.features, 1, name='conv3')(y)
+        y = o.norm(scale_init=nn.initializers.zeros, name='norm3')(y, train)
         return _join(self, x, y, train)
 
 
 def _join(block: BasicBlock | Bottleneck, x, y, train):
     """relu(shortcut(x) + y), with a projection where the shapes differ."""
     if x.shape != y.shape:
-        x = Conv(y.shape[-1], 1, block.stride, dtype=block.dtype, name='shortcut_conv')(x)
-        x = block.norm(name='shortcut_norm')(x, train)
+        x = block.options.conv(y.shape[-1], 1, stride=block.stride, name='shortcut_conv')(x)
+        x = block.options.norm(name='shortcut_norm')(x, train)
     return ReLU(name='relu')(Add(name='add')(x, y))
 
 
 class ResNet(nn.Module):
-    """Encoder: images -> features [b, d] and the map of every stage.
-
-    The maps are the stem's output after pooling and each stage's output, finest first.
-    """
+    """The encoder. Maps: the stem's output after pooling and each stage's output."""
 
     variant: Variant
-    norm_groups: int = 1
-    norm_momentum: float = 0.9
-    dtype: Dtype = None
+    options: Options = Options()
 
     @nn.compact
     def __call__(
-        self, images: Float[Array, 'b h w 3'], train: bool
-    ) -> tuple[Float[Array, 'b d'], list[Array]]:
-        v = self.variant
-        norm = partial(
-            BatchNorm, momentum=self.norm_momentum, groups=self.norm_groups, dtype=self.dtype
-        )
-        x = Conv(v.width, v.stem_kernel, 2, dtype=self.dtype, name='stem_conv')(images)
-        x = ReLU(name='stem_relu')(norm(name='stem_norm')(x, train))
+        self, images: Float[Array, 'b h w 3'], train: bool, keys: Key[Array, ' b'] | None = None
+    ) -> Encoded:
+        del keys  # nothing here is random
+        v, o = self.variant, self.options
+        x = o.conv(v.width, v.stem_kernel, stride=2, name='stem_conv')(images)
+        x = ReLU(name='stem_relu')(o.norm(name='stem_norm')(x, train))
         x = MaxPool(v.pool, 2, (v.pool - 1) // 2, name='stem_pool')(x)
         maps = [x]
-        block = Bottleneck if v.bottleneck else BasicBlock
+        block = o.block(Bottleneck if v.bottleneck else BasicBlock)
         for stage, count in enumerate(v.blocks):
             for i in range(count):
                 stride = 2 if stage and not i else 1
-                x = block(
-                    v.width * 2**stage, stride, v, norm, self.dtype, name=f'stage{stage + 1}_{i}'
-                )(x, train)
+                name = f'stage{stage + 1}_{i}'
+                x = block(v.width * 2**stage, stride, v, o, name=name)(x, train)
             maps.append(x)
         return GlobalMeanPool(name='pool')(x), maps
 
@@ -136,15 +136,5 @@ def build(config) -> ResNet:
     Raises:
         ValueError: unknown variant or dtype.
     """
-    if config.dtype not in ('float32', 'bfloat16'):
-        raise ValueError(f"model.dtype is {config.dtype!r}: choose 'float32' or 'bfloat16'")
-    if config.variant not in VARIANTS:
-        raise ValueError(
-            f'unknown resnet variant {config.variant!r}: choose one of {", ".join(VARIANTS)}'
-        )
-    return ResNet(
-        VARIANTS[config.variant],
-        config.norm_groups,
-        config.norm_momentum,
-        None if config.dtype == 'float32' else config.dtype,
-    )
+    variant = one_of('model.variant', config.variant, VARIANTS)
+    return ResNet(VARIANTS[variant], Options.read(config))

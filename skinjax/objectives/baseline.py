@@ -18,7 +18,7 @@ def build(config: Any, data: DataSet, steps: int) -> Objective:
     net = network.create(config, data)
 
     def loss(variables, batch, moment):
-        features, state = net.encode(variables, batch['image'])
+        features, state = net.encode(variables, batch['image'], moment)
         return Output({'main': net.main_loss(variables, features, batch, moment)}, state)
 
     return net.objective(

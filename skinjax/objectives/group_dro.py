@@ -46,7 +46,7 @@ def build(config: Any, data: DataSet, steps: int) -> Objective:
     margin = config.objective.adjustment / jnp.sqrt(jnp.maximum(jnp.asarray(counts), 1))
 
     def loss(variables, batch, moment):
-        features, state = net.encode(variables, batch['image'])
+        features, state = net.encode(variables, batch['image'], moment)
         main = net.main_loss(variables, features, batch, moment)
         known = jnp.where(batch[name] >= 0, main.weights, 0.0)
         group = jnp.maximum(batch['label'], 0) * values + jnp.maximum(batch[name], 0)

@@ -21,9 +21,11 @@ from skinjax.engine.objective import (
     Variables,
 )
 from skinjax.models.classifier import BiasHead, Classifier
+from skinjax.models.layers import fold
 from skinjax.objectives import losses
 
 MAIN_GROUPS = ('encoder', 'head')
+ENCODER = 1  # keeps the randomness inside the encoder apart from that of the heads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +40,17 @@ class Network:
         data = self.config.data
         return normalize(images, data.mean, data.std)
 
-    def encode(self, variables: Variables, images: Array) -> tuple[Float[Array, 'b d'], Variables]:
+    def encode(
+        self, variables: Variables, images: Array, moment: Moment
+    ) -> tuple[Float[Array, 'b d'], Variables]:
         """Training-mode features, and the state with their batch statistics added."""
         features, new = self.model.apply(
-            variables, self.images(images), True, method='encode', mutable=['batch_stats']
+            variables,
+            self.images(images),
+            True,
+            fold(moment.keys, ENCODER),
+            method='encode',
+            mutable=['batch_stats'],
         )
         return features, {**_state(variables), **new}
 

@@ -185,7 +185,7 @@ class Unlearner:
 
     def main(self, variables, batch: Batch, moment: Moment) -> Output:
         """Phase main: classify, and leave every head undecided."""
-        features, state = self.net.encode(variables, batch['image'])
+        features, state = self.net.encode(variables, batch['image'], moment)
         terms = {'main': self.net.main_loss(variables, features, batch, moment)}
         seen = {}
         for head in self.heads:
@@ -210,7 +210,7 @@ class Unlearner:
 
     def bias(self, variables, batch: Batch, moment: Moment) -> Output:
         """Phase bias: every head learns; the encoder is pushed the other way."""
-        features, state = self.net.encode(variables, batch['image'])
+        features, state = self.net.encode(variables, batch['image'], moment)
         fixed = lax.stop_gradient(features)
         terms = self._head_terms(variables, fixed, batch)
         frozen = {**variables, 'params': lax.stop_gradient(variables['params'])}

@@ -41,7 +41,7 @@ def test_all_columns(tmp_path):
         for k, row in enumerate(rows(20))
     ]
     write(tmp_path, table, columns, delimiter=';')
-    found = folder.build(config(tmp_path, bias=('ruler',), group='patient'), 0)
+    found = folder.build(config(tmp_path, bias=('ruler',), group='patient', with_mask=True), 0)
     assert found.classes == ('mel', 'nevus')
     assert found.bias == {'ruler': ('0', '1')}
     assert {name: len(split) for name, split in found.splits.items()} == {
@@ -141,6 +141,10 @@ def test_a_missing_and_a_damaged_image(tmp_path):
     (tmp_path / 'img/1.png').write_bytes(b'')
     with pytest.raises(FileNotFoundError, match=r"row 11, column 'image': no file .*9\.png"):
         folder.build(config(tmp_path), 0)
+    cv2.imwrite(str(tmp_path / 'img/9.png'), np.zeros((12, 12, 3), np.uint8))
+    with pytest.raises(ValueError, match=r'records\.csv row 3: .*1\.png: the file is empty'):
+        folder.build(config(tmp_path), 0)
+    (tmp_path / 'img/9.png').unlink()
     found = groups.load(folder.build, config(tmp_path, on_error='skip'), 0)
     (split, name, first), (_, _, second) = found.info['skipped']
     assert (split, name) == ('train', '1')

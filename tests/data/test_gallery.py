@@ -24,7 +24,7 @@ def test_odd_tiles_are_refused(odd: np.ndarray):
 
 
 def test_synthetic_sheet_is_full_of_different_pictures():
-    page = gallery.synthetic_sheet(size=32, columns=6)
+    page = gallery.sheet(gallery.synthetic_rows(size=32, columns=6))
     rows = (page.shape[0] + 2) // 34
     tiles = [
         page[r * 34 : r * 34 + 32, c * 34 : c * 34 + 32] for r in range(rows) for c in range(6)

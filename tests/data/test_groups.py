@@ -36,22 +36,8 @@ def good(**further):
     return dataset(**{'train': [0, 1] * 4, 'val': [0, 1], 'test': [0, 1], **further})
 
 
-def test_inverse_frequency():
-    weights = groups.inverse_frequency(np.array([34382, 523]))
-    np.testing.assert_allclose(weights, [0.014984, 0.985016], atol=5e-7)
-    weights = groups.inverse_frequency(np.array([29997, 4908]))
-    np.testing.assert_allclose(weights, [0.140610, 0.859390], atol=5e-7)
-    weights = groups.inverse_frequency(np.array([2649, 7534, 674, 1483, 729, 3411, 14278, 4147]))
-    expected = [0.0813, 0.0286, 0.3195, 0.1452, 0.2954, 0.0631, 0.0151, 0.0519]
-    np.testing.assert_allclose(weights, expected, atol=5e-5)
-    np.testing.assert_allclose(groups.inverse_frequency(np.array([1, 0, 3])), [0.75, 0, 0.25])
-    with pytest.raises(ValueError, match='all counts are 0'):
-        groups.inverse_frequency(np.array([0, 0]))
-
-
 def test_counts():
     labels, bias = np.array([0, 0, 1, 2, 1, -1]), np.array([1, 1, 0, -1, 1, 0])
-    np.testing.assert_array_equal(groups.class_counts(labels, 4), [2, 2, 1, 0])
     expected = [[0, 2], [1, 1], [0, 0]]
     np.testing.assert_array_equal(groups.cell_counts(labels, bias, 3, 2), expected)
 
@@ -119,6 +105,36 @@ def test_skew_keeps_rows_of_unknown_artefact_and_follows_the_published_code_on_r
 def test_skew_errors(artefact, options, message):
     with pytest.raises(ValueError, match=message):
         groups.skew(skewed_source(), artefact, **{'copies': 2, **options})
+
+
+def loaded(**fields):
+    val, test = make([0, 1], 'val', marking=[1, 1], ruler=[0, 0]), make([0, 1], 'test')
+    built = dataset(train=skewed_source(), val=val, test=test)
+    return groups.load(lambda *_: built, config(**fields), 0)
+
+
+def test_skew_as_an_option_of_any_source():
+    plain = loaded()
+    found = loaded(skew_artefact='marking', skew_copies=20)
+    assert len(plain.splits['train']) == 113 and 'skewed' not in plain.info
+    assert len(found.splits['train']) == 163 and len(found.splits['val']) == 2
+    assert found.info['skewed'] == {'artefact': 'marking', 'added': 60, 'left_out': 10}
+    assert found.info['association']['marking'] > plain.info['association']['marking'] + 0.3
+    published = loaded(skew_artefact='ruler', skew_copies=2, skew_compat='sdu').splits['train']
+    np.testing.assert_array_equal(published.columns['copy'], published.bias['marking'] == 1)
+
+
+@pytest.mark.parametrize(
+    ('fields', 'message'),
+    [
+        ({'skew_artefact': 'rular'}, "artefact 'rular' is absent; .*did you mean 'ruler'"),
+        ({'skew_copies': -1}, 'data.skew_copies must be at least 0, found -1'),
+        ({'skew_compat': 'sud'}, "data.skew_compat='sud'; .*did you mean 'sdu'"),
+    ],
+)
+def test_skew_options_are_checked(fields, message):
+    with pytest.raises(ValueError, match=message):
+        loaded(**fields)
 
 
 def grouped_rows(seed=0):
@@ -265,5 +281,12 @@ def test_load_caches_and_reports_associations(caplog):
 
 def test_images_that_do_not_fit_are_not_kept():
     rows = {'train': make([0, 1] * 50)}
-    assert groups.fits_in_memory(rows, 64)
-    assert not groups.fits_in_memory(rows, 10_000_000)
+    assert not groups.too_large(rows, 64)
+    assert 'not kept in memory' in groups.too_large(rows, 10_000_000)
+
+
+def test_the_note_about_memory_reaches_the_data_set(monkeypatch):
+    monkeypatch.setattr(groups, 'too_large', lambda splits, size: 'a note')
+    found = groups.load(lambda *_: good(), config(cache=True), 0)
+    assert found.info['notes'] == ['a note']
+    assert groups.load(lambda *_: good(), config(cache=False), 0).info.get('notes') is None

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from skinjax.data import groups, isic2017
-from skinjax.data.records import COMMON, read_table
+from skinjax.data.records import COMMON
+from skinjax.data.table import read_table
 
 ROOT = Path(__file__).parents[3] / 'shared/data/isic2017'
 here = pytest.mark.skipif(
@@ -21,7 +22,7 @@ def config(**fields):
 
 @pytest.fixture(scope='module')
 def dataset():
-    return groups.load(isic2017.build, config(bias=('ruler', 'instrument')), 0)
+    return groups.load(isic2017.build, config(bias=('ruler', 'instrument'), with_mask=True), 0)
 
 
 def joined(dataset, get):
@@ -118,7 +119,7 @@ def test_images_and_masks(dataset):
     assert example['image'].std() > 5
     assert set(np.unique(example['mask']).tolist()) == {0, 255}
     assert set(test.read(without)) == {'image'}
-    assert set(isic2017.build(config(masks=False), 0).splits['test'].read(with_mask)) == {'image'}
+    assert set(isic2017.build(config(), 0).splits['test'].read(with_mask)) == {'image'}
     # Lesions are darker than the skin around them: masks and images belong together.
     rows = [k for k in range(60) if (dataset.splits['train'].read(k)['mask'] == 0).any()]
     darker = [

@@ -1,18 +1,16 @@
-"""The synthetic source: who has what, which splits share what, and the folder it can write."""
+"""The synthetic source: who has what, which splits share what."""
 
-import csv
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 from scipy.stats import binom
 from sklearn.metrics import roc_auc_score
 
-from skinjax.data import cameras, folder, latents, rendering, synthetic
+from skinjax.data import cameras, latents, lesions, rendering, synthetic
 from skinjax.data.records import COMMON, DataSet, Records
 
 
@@ -103,6 +101,24 @@ def test_columns(default: DataSet):
         assert set(kind[(ita > low) & (ita <= high)]) == {expected}
     assert default.info['bayes_auc'] == 0.97
     assert default.info['bayes_balanced_accuracy'] == pytest.approx(0.908, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ('lightness', 'yellow', 'angle', 'kind'), [(70, 15, 53.13, 2), (60, 20, 26.57, 4)]
+)
+def test_worked_skin_tones(lightness: float, yellow: float, angle: float, kind: int):
+    """ITA = atan((L - 50) / b): the angle, its type, and a colour that has it."""
+    ita = float(np.degrees(np.arctan2(lightness - 50, yellow)))
+    assert ita == pytest.approx(angle, abs=0.005)
+    assert synthetic.skin_type(np.array([ita])).tolist() == [kind]
+    colour = lesions.skin_colour(np.random.default_rng(0), ita).astype(np.float32)
+    found, _, b = cv2.cvtColor(colour[None, None], cv2.COLOR_RGB2Lab)[0, 0]
+    assert (found - 50) / b == pytest.approx((lightness - 50) / yellow, rel=0.01)
+
+
+def test_skin_types_at_their_limits():
+    ita = np.array([55.1, 55.0, 41.0, 28.0, 19.0, 10.0, -30.0])
+    assert synthetic.skin_type(ita).tolist() == [1, 2, 3, 4, 5, 6, 6]
 
 
 def test_the_selections_share_pixels_with_the_two_renderings(default: DataSet):
@@ -201,6 +217,22 @@ def test_cameras():
     assert np.array_equal(unseen.columns['llr'], data.splits['uniform'].columns['llr'])
 
 
+def test_unskewed_cameras_share_the_test_splits():
+    """The ceiling of the camera study: trained without the skew, judged on the same pictures."""
+    sizes = {'n_train': 400, 'n_val': 10, 'n_test': 60}
+    skewed, unskewed = (
+        build(artefact='none', cameras=kind, **sizes) for kind in ('skewed', 'unskewed')
+    )
+    assert set(unskewed.splits) == set(skewed.splits)
+    for name in ('aligned', 'uniform', 'reversed', 'unseen'):
+        one, other = (data.splits[name].read(7)['image'] for data in (skewed, unskewed))
+        np.testing.assert_array_equal(one, other)
+    train = unskewed.splits['train']
+    np.testing.assert_array_equal(train.labels, skewed.splits['train'].labels)
+    means = [train.bias['camera'][train.labels == label].mean() for label in (0, 1)]
+    assert abs(means[1] - means[0]) < 1  # 3.6 with the skew
+
+
 def test_cameras_are_uniform_otherwise(default: DataSet):
     records = default.splits['train']
     for label in (0, 1):
@@ -244,8 +276,9 @@ def test_every_class_is_in_a_small_training_set():
     ('fields', 'message'),
     [
         ({'artefact': 'rulers'}, "did you mean 'ruler'"),
-        ({'cameras': 'odd'}, "found 'odd'"),
+        ({'cameras': 'skwed'}, "did you mean 'skewed'"),
         ({'cameras': 'skewed'}, "set artefact='none'"),
+        ({'cameras': 'unskewed'}, "set artefact='none'"),
         ({'skew': (0.0, 1.5)}, 'skew must hold probabilities'),
         ({'skew': (0.1,)}, 'skew must have 2 entries'),
         ({'hair': -0.1}, 'hair must hold probabilities'),
@@ -259,40 +292,3 @@ def test_every_class_is_in_a_small_training_set():
 def test_impossible_options_are_refused(fields: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         build(**fields)
-
-
-def test_written_folders_are_read_back(tmp_path: Path):
-    data = build(artefact='none', cameras='skewed', n_train=6, n_val=4, n_test=4)
-    table = synthetic.write(data, tmp_path / 'data')
-    with table.open(encoding='utf-8', newline='') as file:
-        header = next(csv.reader(file))
-    assert header[:5] == ['id', 'image', 'mask', 'split', 'label']
-    config = ConfigDict({**COMMON, **folder.DEFAULTS, 'image_size': 32})
-    config.update(root=str(table.parent), classes=data.classes, bias=('camera', 'hair'))
-    back = folder.build(config, 0)
-    assert set(back.splits) == set(data.splits)
-    for name, records in data.splits.items():
-        again = back.splits[name]
-        np.testing.assert_array_equal(again.ids, records.ids)
-        np.testing.assert_array_equal(again.groups, records.groups)
-        np.testing.assert_array_equal(again.labels, records.labels)
-        np.testing.assert_array_equal(again.bias['hair'], records.bias['hair'])
-        np.testing.assert_array_equal(again.bias['camera'] < 0, records.bias['camera'] < 0)
-        np.testing.assert_allclose(again.columns['ita'].astype(float), records.columns['ita'])
-        for row in range(len(records)):
-            for key, pixels in records.read(row).items():
-                np.testing.assert_array_equal(again.read(row)[key], pixels)
-
-
-def digests(path: Path) -> dict[str, str]:
-    files = sorted(p for p in path.rglob('*') if p.is_file())
-    return {str(p.relative_to(path)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-
-
-def test_writing_is_deterministic_and_never_overwrites(tmp_path: Path):
-    for name in ('a', 'b'):
-        synthetic.write(build(n_train=4, n_val=2, n_test=2), tmp_path / name)
-    assert digests(tmp_path / 'a') == digests(tmp_path / 'b')
-    assert len(digests(tmp_path / 'a')) == 1 + 2 * (4 + 2 + 5 * 2)
-    with pytest.raises(FileExistsError, match='is not empty'):
-        synthetic.write(build(n_train=4, n_val=2, n_test=2), tmp_path / 'a')

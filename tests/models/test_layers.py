@@ -1,13 +1,19 @@
 """Layers against PyTorch, and what makes them independent of the number of devices."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from jax import lax
 from torch import nn
 
-from skinjax.models.layers import BatchNorm, Conv, GlobalMeanPool, MaxPool, dropout
+from skinjax.models.conv import Conv, depthwise
+from skinjax.models.layers import ReLU6, drop_branch, dropout, fold
+from skinjax.models.norm import BatchNorm
+from skinjax.models.pooling import AdaptiveMeanPool, AvgPool, GlobalMeanPool, MaxPool
 
 IMAGES = np.random.default_rng(0).normal(0.5, 2.0, (8, 6, 6, 4)).astype(np.float32)
 
@@ -20,6 +26,11 @@ def normalized(layer, x, train=True, stats=None, params=None):
     out, new = layer.apply(variables, jnp.asarray(x), train, mutable=['batch_stats'])
     new = new.get('batch_stats', stats)
     return np.asarray(out), np.asarray(new['mean']), np.asarray(new['var'])
+
+
+def applied(layer, *args, variables=None) -> Any:
+    """The output of a layer."""
+    return layer.apply(variables or {}, *args)
 
 
 def nchw(x):
@@ -138,7 +149,93 @@ def test_dropout_keeps_the_mean_and_the_share():
     assert len(np.unique(out, axis=0)) == 200, 'two examples share a mask'
 
 
-@pytest.mark.parametrize('options', [{'rate': 0.0}, {'rate': 0.5, 'train': False}])
-def test_dropout_can_be_off(options):
+def test_dropout_can_be_off():
     x = jnp.asarray(IMAGES[:, 0, 0])
-    np.testing.assert_array_equal(dropout(jax.random.split(jax.random.key(0), 8), x, **options), x)
+    assert dropout(jax.random.split(jax.random.key(0), 8), x, 0.0) is x
+    assert dropout(None, x, 0.5) is x
+
+
+@pytest.mark.parametrize(
+    ('window', 'stride', 'pads'),
+    [(3, 1, ((1, 1), (1, 1))), (3, 2, ((0, 1), (1, 0))), (5, 2, ((2, 2), (2, 2)))],
+)
+def test_depthwise_convolution_and_its_gradients_equal_xlas(window, stride, pads):
+    rng = np.random.default_rng(2)
+    x = jnp.asarray(rng.normal(size=(3, 9, 8, 4)), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(window, window, 4)), jnp.float32)
+
+    def plain(x, kernel):
+        return lax.conv_general_dilated(
+            x,
+            kernel[:, :, None],
+            (stride, stride),
+            pads,
+            dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+            feature_group_count=4,
+        )
+
+    want, back = jax.vjp(plain, x, kernel)
+    have, back_here = jax.vjp(lambda x, kernel: depthwise(x, kernel, stride, pads), x, kernel)
+    np.testing.assert_allclose(np.asarray(have), want, atol=1e-5)
+    gradient = jnp.asarray(rng.normal(size=want.shape), jnp.float32)
+    for ours, theirs in zip(back_here(gradient), back(gradient), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
+
+
+def test_tensorflows_padding_puts_the_odd_zero_last():
+    x = jnp.asarray(IMAGES)
+    for groups in (1, 4):
+        ours, theirs = (Conv(4, 3, 2, groups, padding=padding) for padding in ('SAME', 'symmetric'))
+        variables = ours.init(jax.random.key(0), x)
+        shifted = jnp.pad(x[:, 1:, 1:], ((0, 0), (0, 1), (0, 1), (0, 0)))
+        np.testing.assert_allclose(
+            applied(ours, x, variables=variables)[:, 1:, 1:],
+            applied(theirs, shifted, variables=variables)[:, 1:, 1:],
+            atol=1e-5,
+        )
+
+
+@pytest.mark.parametrize(('size', 'side'), [(3, 6), (3, 5), (4, 2)])
+def test_adaptive_pooling_divides_as_pytorch_does(size, side):
+    images = IMAGES[:, :side, : side - 1]
+    out = applied(AdaptiveMeanPool(size), jnp.asarray(images))
+    np.testing.assert_allclose(
+        out, nhwc(nn.functional.adaptive_avg_pool2d(nchw(images), size)), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(('window', 'stride', 'padding'), [(2, 2, 0), (3, 1, 1)])
+def test_average_pooling_counts_the_padding(window, stride, padding):
+    out = applied(AvgPool(window, stride, padding), jnp.asarray(IMAGES))
+    reference = nn.functional.avg_pool2d(nchw(IMAGES), window, stride, padding)
+    np.testing.assert_allclose(out, nhwc(reference), atol=1e-5)
+
+
+def test_relu6_is_flat_outside():
+    x = jnp.asarray([-1.0, 0.0, 3.0, 6.0, 7.0])
+    out, back = jax.vjp(lambda x: applied(ReLU6(), x), x)
+    np.testing.assert_array_equal(out, [0, 0, 3, 6, 6])
+    np.testing.assert_array_equal(back(jnp.ones(5))[0], [0, 0, 1, 0, 0])
+
+
+def test_frozen_normalisation_keeps_its_statistics():
+    stats = {'mean': jnp.full(4, 0.5), 'var': jnp.full(4, 4.0)}
+    out, mean, var = normalized(BatchNorm(affine=False, frozen=True), IMAGES, stats=stats)
+    np.testing.assert_allclose(out, (IMAGES - 0.5) / np.sqrt(4 + 1e-5), atol=1e-5)
+    np.testing.assert_array_equal(mean, stats['mean'])
+    np.testing.assert_array_equal(var, stats['var'])
+
+
+def test_stochastic_depth_drops_whole_examples():
+    keys = jax.random.split(jax.random.key(3), 400)
+    out = np.asarray(drop_branch(keys, jnp.ones((400, 2, 2, 3)), 0.25)).reshape(400, -1)
+    assert set(np.unique(out)) == {0.0, np.float32(1 / 0.75)}
+    assert (out == out[:, :1]).all()
+    assert abs((out[:, 0] == 0).mean() - 0.25) < 0.07
+
+
+def test_folded_keys_are_others():
+    keys = jax.random.split(jax.random.key(0), 3)
+    drawn: list[Any] = [keys, fold(keys, 0), fold(keys, 1)]
+    assert len({np.asarray(jax.random.key_data(d)).tobytes() for d in drawn}) == 3
+    assert fold(None, 1) is None

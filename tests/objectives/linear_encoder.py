@@ -2,7 +2,7 @@
 
 import flax.linen as nn
 
-DEFAULTS = {'features': 4, 'norm_groups': 1}
+DEFAULTS = {'features': 4}
 
 
 class LinearEncoder(nn.Module):
@@ -11,7 +11,8 @@ class LinearEncoder(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, images, train):
+    def __call__(self, images, train, keys=None):
+        del keys
         flat = images.reshape(images.shape[0], -1)
         return nn.Dense(self.features, use_bias=False, name='out')(flat), []
 

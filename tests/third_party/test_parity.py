@@ -2,7 +2,7 @@
 
 Where an activation lies within rounding of zero, the two sides may fall on different sides of a
 ReLU, and a few steps later everything differs. That depends on the numbers drawn, a wrong update
-does not: so a case has to agree for one of three draws.
+does not: so a case has to agree for two of three draws.
 """
 
 import dataclasses
@@ -14,6 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+pytest.importorskip('torch')
+
 import torch
 
 from skinjax import config as configs
@@ -300,10 +303,11 @@ def compare(name: str, seed: int, compat=None) -> dict[str, float]:
 
 @pytest.mark.parametrize('name', CASES)
 def test_training_agrees(name):
-    measured = []
+    measured, agree = [], 0
     for seed in range(3):
         measured.append(compare(name, seed))
-        if all(measured[-1][k] < limit for k, limit in CASES[name].tolerance.items()):
+        agree += all(measured[-1][k] < limit for k, limit in CASES[name].tolerance.items())
+        if agree == 2:
             return
     pytest.fail(f'{name}: {measured}')
 

@@ -1,0 +1,137 @@
+"""A data set as files: what `generate` and `purify` leave behind, and the source `folder` reads.
+
+    images/*.png    masks/*.png    records.csv    dataset.json
+
+`records.csv` has one row for each image; its labels and bias values are names. `dataset.json` holds
+what a table cannot say: the order of the classes and of the values of each bias variable, the
+counterfactual pairs, and the facts of the data set.
+"""
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skinjax.data.records import UNKNOWN, DataSet, Records
+from skinjax.engine.writer import write_atomic, write_json
+
+TABLE, FACTS = 'records.csv', 'dataset.json'
+# Facts about one loading, not about the data.
+_PASSING = ('association', 'notes', 'skipped')
+_NAMES = ('id', 'image', 'mask', 'split', 'label', 'group')
+
+
+def write(dataset: DataSet, folder: Path, told: Callable[[int], None] = lambda done: None) -> Path:
+    """Writes every image (and mask) of `dataset` and, last, the table; returns the table's path.
+
+    Every file appears whole or not at all, and no table stands before its images: a folder that a
+    killed process leaves cannot be taken for a data set. The files are the same in every run.
+
+    Args:
+        dataset: of at least one split; ids are unique over all splits.
+        folder: made where it does not exist; images there are replaced.
+        told: called with the number of images written so far.
+
+    Raises:
+        ValueError: two rows have one id, or a bias variable has the name of another column.
+    """
+    if taken := sorted(set(dataset.bias) & {*_NAMES}):
+        raise ValueError(f'bias variable {taken[0]!r} has the name of a column of {TABLE}')
+    rows: list[dict[str, Any]] = []
+    names = _file_names(dataset)
+    for split, records in dataset.splits.items():
+        for row in range(len(records)):
+            rows.append(_write_row(dataset, split, records, row, folder, names[len(rows)]))
+            told(len(rows))
+    write_json(folder / FACTS, _facts(dataset))
+    header = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO(newline='')
+    writer = csv.DictWriter(text, header, restval='', lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomic(folder / TABLE, text.getvalue())
+    return folder / TABLE
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What `dataset.json` says about a folder: classes, bias, pairs and info; {} without one.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = folder / FACTS
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding='utf-8'))
+        return {
+            'classes': tuple(found['classes']),
+            'bias': {name: tuple(values) for name, values in found['bias'].items()},
+            'pairs': {name: tuple(pair) for name, pair in found['pairs'].items()},
+            'info': dict(found['info']),
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f'{path}: not the facts of a data set ({error!r}); remove it') from None
+
+
+def _facts(dataset: DataSet) -> dict[str, Any]:
+    return {
+        'classes': dataset.classes,
+        'bias': dict(dataset.bias),
+        'pairs': dict(dataset.pairs),
+        'info': {name: fact for name, fact in dataset.info.items() if name not in _PASSING},
+    }
+
+
+def _file_names(dataset: DataSet) -> list[str]:
+    """A file name for each id: the id itself, where that is safe on any file system.
+
+    Raises:
+        ValueError: two rows have one id.
+    """
+    ids = [name for records in dataset.splits.values() for name in records.ids.tolist()]
+    if len(set(ids)) < len(ids):
+        twice, _ = Counter(ids).most_common(1)[0]
+        raise ValueError(f'two rows have the id {twice!r}; expected one id for each image')
+    taken: set[str] = set()
+    names = []
+    for k, name in enumerate(ids):
+        safe = re.sub(r'[^A-Za-z0-9._-]', '_', name).lstrip('.')[:100]
+        if not safe or safe.lower() in taken:
+            safe = f'{safe}-{k}'
+        taken.add(safe.lower())
+        names.append(safe)
+    return names
+
+
+def _write_row(
+    dataset: DataSet, split: str, records: Records, row: int, folder: Path, name: str
+) -> dict[str, Any]:
+    pixels = records.read(row)
+    _write_png(folder / 'images' / f'{name}.png', pixels['image'][..., ::-1])
+    if 'mask' in pixels:
+        _write_png(folder / 'masks' / f'{name}.png', pixels['mask'])
+    known = {v: int(codes[row]) for v, codes in records.bias.items()}
+    fields = {
+        'id': records.ids[row],
+        'image': f'images/{name}.png',
+        'mask': f'masks/{name}.png' if 'mask' in pixels else '',
+        'split': split,
+        'label': dataset.classes[records.labels[row]],
+        **{v: '' if code == UNKNOWN else dataset.bias[v][code] for v, code in known.items()},
+        'group': records.groups[row],
+    }
+    extra = {name: values[row] for name, values in records.columns.items() if name not in fields}
+    return fields | extra
+
+
+def _write_png(path: Path, pixels: np.ndarray) -> None:
+    import cv2
+
+    write_atomic(path, cv2.imencode('.png', pixels)[1].tobytes())

@@ -1,0 +1,75 @@
+"""Kind 'generate': any data source, written as a folder of images that kind 'train' can read.
+
+The work directory is the new data set: images/, masks/, records.csv and dataset.json (see
+`skinjax/data/writing.py`), beside the report and `figures/contact_sheet.png`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from skinjax import config as configs
+from skinjax import report
+from skinjax.data import gallery, groups, images, writing
+from skinjax.data.records import DataSet, Records
+from skinjax.engine.writer import Progress, read_json, write_atomic, write_json
+from skinjax.pictures import folder_examples
+
+SIDE, COLUMNS = 96, 12  # of the pictures on the contact sheet, and how many a row has
+
+
+def run(config: Any, workdir: Path) -> dict[str, Any]:
+    """Write the data set of `config.data` into `workdir`; the same command repairs a killed run.
+
+    Returns:
+        The contents of results.json: under 'data' the source, classes, bias variables and rows.
+
+    Raises:
+        ValueError: the directory holds something else, the source cannot be read, or there are no
+            pictures in `config.beside`.
+    """
+    if configs.done(config, workdir):
+        print(f'{workdir} is done: {workdir}/report.html (delete it to run again)', flush=True)
+        return read_json(workdir / 'results.json')
+    source = configs.find('data', config.data.name)
+    data = groups.load(source.build, config.data, config.seed, training=False)
+    page = gallery.sheet(_rows(source, config, data))
+    configs.claim(config, workdir)
+    with configs.lock(workdir):
+        with Progress(sum(map(len, data.splits.values())), unit='image') as progress:
+            writing.write(data, workdir, progress.update)
+        png = cv2.imencode('.png', page[..., ::-1])[1].tobytes()
+        write_atomic(workdir / 'figures' / 'contact_sheet.png', png)
+        results = {'data': data.describe(), 'seed': config.seed}
+        write_json(workdir / 'results.json', results)
+        report.build_run_report(workdir, data)
+        write_atomic(workdir / 'DONE', f'{progress.total} images\n')
+    rows = ', '.join(f'{len(records)} {name}' for name, records in data.splits.items())
+    print(f'{rows}: --config.data.root={workdir}\nreport: {workdir}/report.html', flush=True)
+    return results
+
+
+def _rows(source: Any, config: Any, data: DataSet) -> list[list[np.ndarray]]:
+    """The contact sheet: what the source shows of itself, or each class; real images below."""
+    if hasattr(source, 'sheet'):
+        rows = source.sheet(config.data, SIDE, COLUMNS)
+    else:
+        rows = _classes(next(iter(data.splits.values())))
+    if config.beside:
+        found = folder_examples(config.beside, 2 * COLUMNS)
+        if not found:
+            raise ValueError(f'no pictures in config.beside = {config.beside!r}')
+        fitted = [images.fit(image, SIDE, 'crop') for image in found]
+        rows = [*rows, *(fitted[k : k + COLUMNS] for k in range(0, len(fitted), COLUMNS))]
+    return rows
+
+
+def _classes(records: Records) -> list[list[np.ndarray]]:
+    rows = []
+    for label in np.unique(records.labels):
+        members = np.flatnonzero(records.labels == label)
+        some = np.unique(np.linspace(0, len(members) - 1, COLUMNS).astype(int))
+        rows.append([images.fit(records.read(int(r))['image'], SIDE) for r in members[some]])
+    return rows

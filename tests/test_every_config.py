@@ -1,0 +1,134 @@
+"""Every config file runs from beginning to end on tiny data; a new file needs no new test."""
+
+import importlib
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from skinjax import config as configs
+from skinjax import recipes
+from tests.helpers import ISIC2017, ROOT, sample_isic2017, shrink, write_folder
+
+
+def load(path: Path) -> Any:
+    """The module of a config file."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+FILES = {path.stem: path for path in sorted((ROOT / 'configs').glob('*.py'))}
+SOURCES = ('isic2017', 'folder')  # variants of real data, which have a fixture each
+KINDS = ('train', 'compare')  # of the files that run by themselves
+VARIANTS = {  # besides ''; a comparison runs CLGR in all of its variants
+    'clgr': tuple(name for name in recipes.VARIANTS if name not in recipes.COMPARISONS),
+    'double': ('lntl_tabe',),
+    'compare_unlearning': recipes.COMPARISONS[1:],
+}
+CASES = [
+    (name, variant)
+    for name, path in FILES.items()
+    if load(path).get_config().kind in KINDS
+    for variant in ('', *VARIANTS.get(name, ()))
+]
+
+
+@pytest.fixture(autouse=True, scope='module')
+def quick_compilation():
+    """Compiling costs far more here than the few steps, in this process and in its workers."""
+    os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS'] = '1'
+    jax.config.update('jax_disable_most_optimizations', True)
+    yield
+    jax.config.update('jax_disable_most_optimizations', False)
+    del os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS']
+
+
+@pytest.fixture(scope='module')
+def isic2017(tmp_path_factory):
+    if not ISIC2017.is_dir():
+        pytest.skip('no ISIC 2017')
+    return sample_isic2017(tmp_path_factory.mktemp('isic2017'))
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp('folder') / 'data')
+
+
+def run(config, work):
+    """What `main` does with a config."""
+    return importlib.import_module(f'skinjax.{config.kind}').run(configs.resolve(config), work)
+
+
+def assert_whole(work):
+    """The files that users rely on are there, and nothing else is left."""
+    assert (work / 'DONE').exists()
+    assert (work / 'report.html').stat().st_size > 10_000
+    assert configs.load_run(work)
+    assert not [path for path in work.rglob('*') if 'tmp' in path.name]
+
+
+@pytest.mark.parametrize(('name', 'variant'), CASES)
+def test_config_runs_to_its_end(name, variant, tmp_path, request):
+    source = variant.partition('_')[0]
+    fields = {'data.root': str(request.getfixturevalue(source))} if source in SOURCES else {}
+    # The network of every file is run once: its variants differ in data and strengths.
+    config = load(FILES[name]).get_config(variant)
+    linear = bool(variant) or config.kind == 'compare'
+    config = shrink(config, linear=linear, **fields)
+    if config.kind == 'compare':
+        compare(config, variant, tmp_path / 'w')
+        return
+    results = run(config, tmp_path / 'w')
+    assert_whole(tmp_path / 'w')
+    assert results['step'] == 2
+    for split, block in results['splits'].items():
+        assert 0 <= block['auc']['value'] <= 1
+        assert block['n'] == results['data']['rows'][split]
+        table = (tmp_path / 'w' / 'predictions' / f'{split}.csv').read_text().splitlines()
+        assert len(table) == 1 + block['n']
+    assert set(results['probes']) == set(config.data.bias)
+
+
+def compare(config: Any, variant: str, work: Path) -> None:
+    """All methods once; a variant with the runs that its table refers to and one method."""
+    if variant:
+        for name in set(config.runs) - {config.reference, config.ceiling, 'clgr'}:
+            with config.unlocked():
+                del config.runs[name]
+    run(config, work)
+    assert_whole(work)
+    values = json.loads((work / 'comparison.json').read_text())['values']
+    assert set(values) == set(config.runs)
+    for columns in values.values():
+        assert list(columns) == [column for column, _ in config.columns]
+        for column in config.drawn:
+            assert np.isfinite(columns[column]).all()
+    table = (work / 'table.md').read_text()
+    assert all(f'| {name} ' in table for name in config.runs)
+
+
+@pytest.mark.parametrize('source', ['', 'folder'])
+def test_evaluate_runs_to_its_end(source, tmp_path, folder):
+    trained = shrink(load(FILES['baseline']).get_config(), linear=True)
+    first = run(trained, tmp_path / 'run')
+    fields: dict[str, Any] = {'data.bias': ('ruler',)}
+    if source:
+        fields['data.root'] = str(folder)
+    config = shrink(load(FILES['evaluate']).get_config(source), **fields)
+    config.init_from = str(tmp_path / 'run')
+    results = run(config, tmp_path / 'w')
+    assert_whole(tmp_path / 'w')
+    assert results['step'] == 2 and results['threshold'] == first['threshold']
+    if source:
+        assert results['data']['name'] == 'folder' and set(results['splits']) == {'val', 'test'}
+    else:
+        assert results['splits'] == first['splits']

@@ -1,0 +1,170 @@
+"""Runs that are stopped from outside and started again by the same command.
+
+Killed, terminated or interrupted at the keyboard: the final checkpoint is bitwise that of a run
+that was left alone.
+"""
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from skinjax.engine.writer import read_metrics
+from tests.helpers import ROOT, SMALL, command, environment, final_state, flags, wait_for
+
+FIELDS = {
+    **SMALL,
+    'train.epochs': 8,
+    'train.checkpoint_every': 0.5,
+    'train.evaluate_every': 2.0,
+    'train.ema': 0.9,
+    'devices': 1,
+}
+
+
+def start(work: Path, *arguments: str, cache: Path, **options) -> subprocess.Popen[str]:
+    """The program in the background, with everything that it compiles kept."""
+    kept = environment(
+        JAX_COMPILATION_CACHE_DIR=str(cache), JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS='0'
+    )
+    return subprocess.Popen(
+        command(*arguments, f'--workdir={work}'),
+        cwd=ROOT,
+        env=kept,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
+
+
+def clgr(work: Path, cache: Path) -> subprocess.Popen[str]:
+    return start(work, '--config=configs/clgr.py', *flags(FIELDS), cache=cache)
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    """What a process wrote, once it has ended well."""
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, out
+    return out
+
+
+@pytest.fixture(scope='module')
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp('cache')
+
+
+@pytest.fixture(scope='module')
+def undisturbed(tmp_path_factory, cache):
+    work = tmp_path_factory.mktemp('undisturbed') / 'w'
+    finish(clgr(work, cache))
+    return work
+
+
+def assert_same_run(one: Path, other: Path):
+    (step, a), (other_step, b) = final_state(one), final_state(other)
+    assert step == other_step == 48
+    for (path, x), y in zip(
+        jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True
+    ):
+        assert np.array_equal(np.asarray(x), np.asarray(y)), path
+    tables = sorted(path.name for path in (one / 'predictions').iterdir())
+    assert len(tables) == 6
+    for name in tables:
+        table = Path('predictions') / name
+        assert (one / table).read_bytes() == (other / table).read_bytes()
+    lines = [line for line in read_metrics(other / 'metrics.jsonl') if line['split'] == 'train']
+    steps = [line['step'] for line in lines]
+    assert steps == sorted(set(steps)) and steps[-1] == 48
+
+
+def kill_and_resume(undisturbed: Path, work: Path, cache: Path, kills: int) -> None:
+    """Kill `kills` times, every other time while a checkpoint is being written; then finish."""
+    rng = random.Random(0)
+    inside = 0
+    for kill in range(kills):
+        process = clgr(work, cache)
+        saves = work / 'checkpoints'
+        if kill % 2:
+            end = time.monotonic() + 60
+            while process.poll() is None and time.monotonic() < end:
+                if saves.is_dir() and any('tmp' in path.name for path in saves.iterdir()):
+                    inside += 1
+                    break
+        else:
+            while process.poll() is None and not (work / 'metrics.jsonl').exists():
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0, 2))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    finish(clgr(work, cache))
+    assert inside or kills < 2
+    assert_same_run(undisturbed, work)
+
+
+def test_a_killed_run_continues_bit_for_bit(undisturbed, tmp_path, cache):
+    kill_and_resume(undisturbed, tmp_path / 'w', cache, 3)
+
+
+@pytest.mark.slow
+def test_ten_kills(undisturbed, tmp_path, cache):
+    kill_and_resume(undisturbed, tmp_path / 'w', cache, 10)
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_first_and_the_run_continues_bit_for_bit(
+    number, undisturbed, tmp_path, cache
+):
+    work = tmp_path / 'w'
+    process = clgr(work, cache)
+    metrics = work / 'metrics.jsonl'
+    wait_for(lambda: metrics.exists() and metrics.stat().st_size)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, out
+    step = int(re.search(r'saved at step (\d+);', out).group(1))  # type: ignore[union-attr]
+    assert 0 < step < 48
+    assert (work / 'checkpoints' / str(step)).is_dir()
+    assert not (work / 'DONE').exists()
+    assert f'continuing from step {step}' in finish(clgr(work, cache))
+    assert_same_run(undisturbed, work)
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_comparison_keeps_what_is_done_and_continues(number, tmp_path, cache):
+    """Ctrl-C reaches every process of the terminal's group, `kill` the first one alone."""
+    work = tmp_path / 'w'
+    arguments = ('--config=tests/experiment.py:compare',)
+    process = start(work, *arguments, cache=cache, start_new_session=True)
+    first, second = work / 'baseline' / 'seed0', work / 'group_dro' / 'seed0'
+    wait_for(lambda: (second / 'metrics.jsonl').exists() or process.poll() is not None, 240)
+    assert (first / 'DONE').exists()
+    before = time.monotonic()
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    assert time.monotonic() - before < 30
+    assert process.returncode == 130, out
+    assert 'error: interrupted' in out and 'Traceback' not in out
+    assert not (work / 'DONE').exists() and not (second / 'DONE').exists()
+    assert not (work / 'baseline' / 'seed1').exists(), 'nothing more was to be started'
+    kept = (first / 'results.json').stat().st_mtime_ns
+    out = finish(start(work, *arguments, cache=cache))
+    assert '1 of 4 runs are done already' in out
+    assert (first / 'results.json').stat().st_mtime_ns == kept
+    steps = [int(path.name) for path in (second / 'checkpoints').iterdir() if path.name.isdigit()]
+    assert max(steps) == 180
+    assert 'continuing from step' in second.with_suffix('.log').read_text()
+    values = json.loads((work / 'comparison.json').read_text())['values']
+    for name in ('baseline', 'group_dro'):
+        assert len(values[name]['plain']) == 2 and np.isfinite(values[name]['plain']).all()
