@@ -8,6 +8,10 @@ UNLEARNING = ('lntl', 'tabe', 'clgr')
 VARIANTS = (
     '', 'oracle', 'resample', 'paper', 'cameras', 'isic2017', 'isic2017_instrument', 'folder',
 )  # fmt: skip
+METHODS = ('baseline', 'resample', 'group_dro', *UNLEARNING)
+FLAGS = ('ruler', 'ink', 'dark_corner', 'hair')
+PLAIN_FINETUNING = ('', 'scratch', 'head', 'melanoma')
+WEIGHTS = 'mobilenet_v2_1.0_224_dequantised_f32.npz'  # replaced by --config.model.pretrained
 COMPARISONS = ('', 'full', 'paper', 'cameras', 'isic2017', 'isic2017_instrument')
 
 
@@ -109,6 +113,58 @@ def _isic2017(config: configs.Config, bias: str) -> None:
         # The sizes of the official test images are unknown: hold out a fifth of the others.
         config.data.folds = 5
         config.evaluate.probe_split = 'val'
+
+
+def finetuning(variant: str = '') -> configs.Config:
+    """MobileNetV2 with ImageNet weights on ISIC 2017 (give data.root and model.pretrained).
+
+        ''           melanoma, nevus, seborrheic keratosis
+        scratch      the same without the weights
+        head         the same weights with a new head and no more training
+        melanoma     melanoma against the rest
+        METHOD_FLAG  melanoma against the rest; baseline, resample, group_dro, lntl, tabe or clgr
+                     for the flag ruler, ink, dark_corner or hair, such as clgr_dark_corner
+
+    Raises:
+        ValueError: unknown variant.
+    """
+    method, _, flag = variant.partition('_') if variant not in PLAIN_FINETUNING else ('', '', '')
+    if variant.startswith('group_dro_'):
+        method, flag = 'group_dro', variant.removeprefix('group_dro_')
+    if variant not in PLAIN_FINETUNING and not (method in METHODS and flag in FLAGS):
+        raise ValueError(
+            f'unknown variant {variant!r}: choose one of {", ".join(PLAIN_FINETUNING[1:])}, or '
+            f'METHOD_FLAG with a method of {", ".join(METHODS)} and a flag of {", ".join(FLAGS)}'
+        )
+    plain = method in ('', 'baseline', 'resample')
+    config = configs.train(
+        'baseline' if plain else configs.plugin('objectives', method, bias=flag),
+        data='isic2017',
+        model=configs.plugin('models', 'mobilenet', padding='tf'),
+    )
+    config.data.update(image_size=160, batch_size=32, mean=(128 / 255,) * 3, std=(128 / 255,) * 3)
+    config.data.bias = (flag,) if flag else FLAGS
+    config.data.augment_host = ('affine', 'colour')
+    config.model.update(dropout=0.2, frozen_norm=True, pretrained=WEIGHTS, leave_out=('head',))
+    config.train.update(epochs=10, ema=0.99, head_first=True, evaluate_every=2.0)
+    config.evaluate.tta = True
+    config.optimizer.update(
+        learning_rate=0.01, momentum=0.9, weight_decay=1e-4, clip=1.0, schedule='cosine', warmup=0.1
+    )
+    if not flag and variant != 'melanoma':
+        config.data.task = 'three'
+        config.evaluate.mean_over = ('melanoma', 'seborrheic_keratosis')
+    if plain:
+        config.objective.label_smoothing = 0.05
+    if method == 'resample':
+        config.data.sampling = 'group'
+    if variant == 'head':
+        config.train.update(epochs=0, ema=0.0)
+    if variant == 'scratch':
+        config.model.update(frozen_norm=False, pretrained='', leave_out=())
+        config.train.update(head_first=False, epochs=30)
+        config.optimizer.learning_rate = 0.1
+    return config
 
 
 def compare_unlearning(variant: str = '') -> configs.Config:
