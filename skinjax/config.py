@@ -318,15 +318,33 @@ def lock(workdir: Path) -> Iterator[None]:
 
 
 def load_run(run: str | Path) -> Config:
-    """The config of a run directory.
+    """The config of a run directory; fields that an older version lacked have their defaults.
 
     Raises:
         FileNotFoundError: no config.json there.
+        ValueError: a plug-in of the run does not exist.
     """
     path = Path(run) / 'config.json'
     if not path.exists():
         raise FileNotFoundError(f'{path} does not exist: {run} is not the directory of a run')
-    return from_json(json.loads(path.read_text(encoding='utf-8')))
+    return from_json(_completed(json.loads(path.read_text(encoding='utf-8'))))
+
+
+def _completed(values: dict[str, Any]) -> dict[str, Any]:
+    """The JSON config of a run of kind 'train' over the defaults of the same plug-ins."""
+    if values.get('kind') != 'train':
+        return values
+    sections = (('objectives', 'objective'), ('data', 'data'), ('models', 'model'))
+    return _overlay(
+        to_json(train(*(plugin(folder, values[name]['name']) for folder, name in sections))), values
+    )
+
+
+def _overlay(below: Any, above: Any) -> Any:
+    """`above` where it says something, else `below`; dicts field by field."""
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    return {**below, **{name: _overlay(below.get(name), value) for name, value in above.items()}}
 
 
 def override(config: Config, fields: dict[str, Any]) -> Config:

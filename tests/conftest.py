@@ -1,10 +1,13 @@
 """Strict JAX on four virtual CPU devices, and shape annotations checked in every call.
 
 Programs that several tests compile are compiled once: a cache for this test run is shared with the
-processes that tests start.
+processes that tests start. A test that hangs fails after LIMIT seconds.
 """
 
+import faulthandler
 import os
+import signal
+import sys
 import tempfile
 
 _CACHE = tempfile.TemporaryDirectory(prefix='skinjax-cache-', ignore_cleanup_errors=True)
@@ -12,6 +15,7 @@ os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', _CACHE.name)
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
 
 import jax  # noqa: E402
+import pytest  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
 jax.config.update('jax_platforms', 'cpu')
@@ -20,3 +24,28 @@ jax.config.update('jax_numpy_dtype_promotion', 'strict')
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 install_import_hook('skinjax', 'beartype.beartype')
+
+LIMIT = 300  # many times what the longest test takes on two idle cores
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """End a test, its fixtures included, that does not end by itself.
+
+    What hangs outside Python does not hear the alarm: then the whole run ends, and says where.
+    """
+
+    def ring(number, frame):
+        pytest.fail(f'more than {LIMIT} seconds')
+
+    if item.get_closest_marker('slow'):
+        return (yield)
+    old = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(LIMIT)
+    faulthandler.dump_traceback_later(LIMIT + 60, exit=True, file=sys.__stderr__)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, old)

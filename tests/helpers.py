@@ -20,7 +20,8 @@ from skinjax.engine import checkpoint
 from skinjax.engine.mesh import Mesh
 
 ROOT = Path(__file__).parents[1]
-ISIC2017 = ROOT.parent / 'shared' / 'data' / 'isic2017'
+SHARED = ROOT.parent / 'shared'
+ISIC2017 = SHARED / 'data' / 'isic2017'
 
 
 def tiny_records(n: int, seed: int = 0, size: int = 8, name: str = 'row') -> Records:
@@ -67,13 +68,16 @@ def write_folder(root: Path, n: int = 24, size: int = 16) -> Path:
 
 
 def sample_isic2017(root: Path, n: int = 40) -> Path:
-    """The images and rows of `n` training and fewer other images, of all classes x rulers."""
+    """The images and rows of about `n` training and half as many other images, of each split.
+
+    All combinations of the three classes with and without a ruler are there.
+    """
     with (ISIC2017 / 'labels.csv').open(encoding='utf-8', newline='') as file:
         rows = [row for row in csv.DictReader(file) if not row['near_dup_group']]
     cells: dict[tuple[str, str, str], list[dict[str, str]]] = {}
     for row in rows:
-        cells.setdefault((row['split'], row['melanoma'], row['ruler']), []).append(row)
-    share = {'train': n // 4, 'val': n // 8, 'test': n // 8}
+        cells.setdefault((row['split'], row['dx'], row['ruler']), []).append(row)
+    share = {'train': n // 6, 'val': n // 12, 'test': n // 12}
     kept = [
         row for (split, _, ruler), cell in cells.items() if ruler for row in cell[: share[split]]
     ]

@@ -89,6 +89,29 @@ def test_differences_are_named_by_their_path():
     assert configs.differences(old, new) == ['b.c: 2 -> 5', 'b.d: 3 -> None', 'e: None -> 6']
 
 
+def test_load_run_fills_what_an_older_version_lacks(tmp_path):
+    """Whole fields, nested ones and those of plug-ins; what is stored stays."""
+    config = recipes.double('lntl_tabe')
+    config.train.update(epochs=7, ema=0.5)
+    old = configs.to_json(config)
+    del old['distributed'], old['train']['head_first'], old['evaluate']['mean_over']
+    del old['model']['pretrained'], old['data']['camera_skew'], old['objective']['second']['cap']
+    old['train']['gone'] = 1  # a field that no longer exists does no harm
+    (tmp_path / 'config.json').write_text(json.dumps(old))
+    found = configs.load_run(tmp_path)
+    assert found.train.gone == 1
+    with found.unlocked():
+        del found.train.gone
+    assert found.to_dict() == config.to_dict()
+    with pytest.raises(AttributeError):
+        found.nothing = 1
+
+
+def test_load_run_of_another_kind_is_as_stored(tmp_path):
+    (tmp_path / 'config.json').write_text('{"kind": "export", "tta": "on"}')
+    assert configs.load_run(tmp_path).to_dict() == {'kind': 'export', 'tta': 'on'}
+
+
 def test_load_run_without_a_run(tmp_path):
     with pytest.raises(FileNotFoundError, match='not the directory of a run'):
         configs.load_run(tmp_path)

@@ -74,6 +74,7 @@ def test_pmap_through_main_equals_jit_with_a_norm_group_per_device(tmp_path):
         ({'evaluate.splits': ('tset',)}, ValueError, "no 'tset'"),
         ({'evaluate.probes': ('svm',)}, ValueError, "no 'svm'"),
         ({'evaluate.probe_split': 'train'}, ValueError, 'not evaluated'),
+        ({'evaluate.mean_over': ('naevus',)}, ValueError, "no class 'naevus'"),
     ],
 )
 def test_what_cannot_work_is_said_in_one_line(fields, error, text, tmp_path):

@@ -1,7 +1,8 @@
 """Convolution as every encoder uses it, with operations that are fast on CPUs.
 
 XLA's grouped convolution is slow there, its gradients above all: where every channel has a filter
-of its own, a sum of shifted products takes a thirtieth of the time. Other platforms keep XLA's.
+of its own, a sum of shifted products takes a thirtieth of the time. A 1x1 convolution is one
+matrix product, and so are its gradients. Other platforms keep XLA's.
 """
 
 import itertools
@@ -64,16 +65,36 @@ class Conv(nn.Module):
 
 def _convolve(x, kernel, strides, padding, *, feature_group_count, **options):
     """`lax.conv_general_dilated` as `nn.Conv` calls it."""
-    if (
-        jax.default_backend() == 'cpu'
-        and 1 < feature_group_count == x.shape[-1] == kernel.shape[-1]
-    ):
+    if jax.default_backend() == 'cpu':
         if isinstance(padding, str):
             padding = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
-        return depthwise(x, kernel[:, :, 0], strides[0], tuple(map(tuple, padding)))
+        pads = tuple(map(tuple, padding))
+        if 1 < feature_group_count == x.shape[-1] == kernel.shape[-1]:
+            return depthwise(x, kernel[:, :, 0], strides[0], pads)
+        single = kernel.shape[:2] == tuple(strides) == (1, 1) and pads == ((0, 0), (0, 0))
+        if single and feature_group_count == 1:
+            return pointwise(x.reshape(-1, x.shape[-1]), kernel[0, 0]).reshape(*x.shape[:-1], -1)
     return lax.conv_general_dilated(
         x, kernel, strides, padding, feature_group_count=feature_group_count, **options
     )
+
+
+@jax.custom_vjp
+def pointwise(x: Float[Array, 'n c'], kernel: Float[Array, 'c f']) -> Float[Array, 'n f']:
+    """x kernel, the convolution of single pixels."""
+    return x @ kernel
+
+
+def _pointwise_backward(residual, gradient):
+    """The kernel's gradient, with the narrower factor on the left: twice as fast in XLA."""
+    x, kernel = residual
+    turned = x.shape[1] > gradient.shape[1]
+    pair = (gradient, x) if turned else (x, gradient)
+    dk = lax.dot_general(*pair, (((0,), (0,)), ((), ())))
+    return gradient @ kernel.T, dk.T if turned else dk
+
+
+pointwise.defvjp(lambda x, kernel: (pointwise(x, kernel), (x, kernel)), _pointwise_backward)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))

@@ -37,6 +37,7 @@ def fit(
     from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
 
     counts = [len(np.unique(groups[labels == k])) for k in range(classes)]
     if min(counts) < FOLDS:
@@ -49,7 +50,8 @@ def fit(
         scoring='neg_log_loss',
         cv=StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0),
     )
-    search.fit(features.astype(np.float64), labels, groups=groups)
+    with threadpool_limits(1):  # threads that wait for each other take ten times as long here
+        search.fit(features.astype(np.float64), labels, groups=groups)
     scaler, model = (step for _, step in search.best_estimator_.steps)
     kernel = (model.coef_ / scaler.scale_).T
     bias = model.intercept_ - scaler.mean_ @ kernel

@@ -182,6 +182,30 @@ def test_depthwise_convolution_and_its_gradients_equal_xlas(window, stride, pads
         np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
 
 
+@pytest.mark.parametrize('features', [3, 7])
+def test_pointwise_convolution_and_its_gradients_equal_xlas(features):
+    rng = np.random.default_rng(3)
+    x = jnp.asarray(rng.normal(size=(3, 6, 5, 4)), jnp.float32)
+    layer = Conv(features, 1)
+    kernel = jnp.asarray(rng.normal(size=(1, 1, 4, features)), jnp.float32)
+
+    def plain(x, kernel):
+        return lax.conv_general_dilated(
+            x, kernel, (1, 1), 'VALID', dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+        )
+
+    def ours(x, kernel) -> Any:
+        return applied(layer, x, variables={'params': {'conv': {'kernel': kernel}}})
+
+    want, back = jax.vjp(plain, x, kernel)
+    have, back_here = jax.vjp(ours, x, kernel)
+    assert 'conv_general_dilated' not in str(jax.make_jaxpr(ours)(x, kernel))
+    np.testing.assert_allclose(np.asarray(have), want, atol=1e-5)
+    gradient = jnp.asarray(rng.normal(size=want.shape), jnp.float32)
+    for here, there in zip(back_here(gradient), back(gradient), strict=True):
+        np.testing.assert_allclose(here, there, atol=1e-4 * np.abs(there).max())
+
+
 def test_tensorflows_padding_puts_the_odd_zero_last():
     x = jnp.asarray(IMAGES)
     for groups in (1, 4):
