@@ -68,6 +68,8 @@ def plan(config: Any, workdir: Path) -> dict[tuple[str, int, int], tuple[Any, Pa
                 folder = f'seed{seed}'
                 if config.root:
                     one.data.root = config.root
+                if config.pretrained and one.model.pretrained:
+                    one.model.pretrained = config.pretrained
                 if config.folds:
                     one.data.folds, one.data.fold = config.folds, fold
                     folder += f'_fold{fold}'

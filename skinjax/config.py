@@ -211,6 +211,7 @@ def compare(runs: dict[str, Config], **fields: Any) -> Config:
         'folds': 0,  # > 0: every seed is also cross-validated
         'jobs': 1,  # runs side by side, each on its share of the cores
         'root': '',  # replaces data.root of every run
+        'pretrained': '',  # replaces model.pretrained of the runs that have one
         'reference': '',  # the run that differences are taken to
         'ceiling': '',  # the run that marks what is possible
         'columns': (),  # (heading, dotted path in results.json), ...

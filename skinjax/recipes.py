@@ -217,3 +217,49 @@ def compare_unlearning(variant: str = '') -> configs.Config:
         drawn=splits,
         order=('oracle', 'baseline', 'resample', 'group_dro', *UNLEARNING),
     )
+
+
+def compare_finetuning(variant: str = '') -> configs.Config:
+    """Kind 'compare' over fine-tuning on ISIC 2017 (give config.root and config.pretrained).
+
+        ''      three classes: from scratch, a new head alone, all weights
+        FLAG    melanoma: every method against the flag ruler, ink, dark_corner or hair
+
+    Raises:
+        ValueError: unknown variant.
+    """
+    if variant not in ('', *FLAGS):
+        raise ValueError(f'unknown flag {variant!r}: choose one of {", ".join(FLAGS)}')
+    test = 'splits.test'
+    if variant:
+        runs = {name: finetuning(f'{name}_{variant}') for name in METHODS}
+        group = f'{test}.groups.{variant}'
+        columns = {
+            'test AUC': f'{test}.auc.value',
+            **{k: f'{group}.values.{k}.auc.value' for k in ('absent', 'present')},
+            'worst group AUC': f'{group}.worst_auc.auc.value',
+            'odds gap': f'{group}.equalised_odds_gap',
+            'linear probe': f'probes.{variant}.linear.auc',
+            'mlp probe': f'probes.{variant}.mlp.auc',
+        }
+        drawn = ('test AUC', 'absent', 'present')
+    else:
+        runs = {name: finetuning(name.replace('all', '')) for name in ('scratch', 'head', 'all')}
+        classes = f'{test}.classes'
+        columns = {
+            'melanoma': f'{classes}.melanoma.auc.value',
+            'seborrheic keratosis': f'{classes}.seborrheic_keratosis.auc.value',
+            'mean': f'{test}.mean_auc.value',
+            'accuracy': f'{test}.accuracy.value',
+            'ECE': f'{test}.ece',
+            'validation mean': 'splits.val.mean_auc.value',
+        }
+        drawn = ('melanoma', 'seborrheic keratosis', 'mean')
+    return configs.compare(
+        runs,
+        seeds=(0, 1, 2),
+        reference='baseline' if variant else 'scratch',
+        columns=tuple(columns.items()),
+        drawn=drawn,
+        order=tuple(runs),
+    )
