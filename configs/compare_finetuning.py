@@ -1,6 +1,6 @@
 """Fine-tuning on ISIC 2017, over three seeds: weights or none, and unlearning of a flag.
 
-    python -m skinjax.main --config=configs/compare_finetuning.py --config.root=FOLDER \\
+    python -m skinjax.main --config=configs/compare_finetuning.py --config.root=FOLDER \
         --config.pretrained=mobilenet_v2_1.0_224_dequantised_f32.npz --config.jobs=2
 
 Variants: '' (from scratch, head alone, all weights; three classes), or a flag (ruler, ink,

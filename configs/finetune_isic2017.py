@@ -1,6 +1,6 @@
 """MobileNetV2 with ImageNet weights, fine-tuned on the real images of ISIC 2017.
 
-    python -m skinjax.main --config=configs/finetune_isic2017.py --config.data.root=FOLDER \\
+    python -m skinjax.main --config=configs/finetune_isic2017.py --config.data.root=FOLDER \
         --config.model.pretrained=mobilenet_v2_1.0_224_dequantised_f32.npz
 
 Variants: '' (three classes), scratch, head, melanoma, and METHOD_FLAG such as clgr_ruler.

@@ -12,7 +12,7 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,14 @@ import numpy as np
 from skinjax import config as configs
 from skinjax import figures, tables
 from skinjax.bootstrap import mean_interval, paired_interval
+from skinjax.data.records import choices
 from skinjax.document import Figure, Section, Table, write_report
 from skinjax.engine.writer import duration, write_atomic, write_json
 from skinjax.measures import fold_aucs
 from skinjax.predictions import Predictions
 
 Values = dict[str, dict[str, list[float]]]  # method -> column -> one value a seed
+FREE = ('seeds', 'jobs', 'columns', 'drawn', 'order', 'note')  # fields that may change later
 
 
 def run(config: Any, workdir: Path) -> dict[str, Any]:
@@ -36,25 +38,53 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         The contents of comparison.json.
 
     Raises:
-        ValueError: a run directory belongs to another config, or no such reference.
+        ValueError: a field is wrong, or a directory is not that of this comparison or run: nothing
+            is written then; or no run has the figure of a column.
         RuntimeError: a run failed; the others' results are kept.
     """
-    for name in (config.reference, config.ceiling):
-        if name and name not in config.runs:
-            raise ValueError(f'{name!r} is not among the runs: {", ".join(sorted(config.runs))}')
+    check(config)
     jobs = plan(config, workdir)
-    (workdir / 'DONE').unlink(missing_ok=True)
-    execute(jobs, config.jobs)
-    values = collect(config, jobs)
-    summary = summarise(config, values)
-    if config.folds:
-        summary['folds'] = cross_validation(config, jobs)
-    write_json(workdir / 'config.json', configs.to_json(config))
-    write_json(workdir / 'comparison.json', {**summary, 'values': values})
-    text = publish(config, summary, values, workdir)
-    write_atomic(workdir / 'DONE', f'{len(jobs)} runs\n')
+    configs.done(config, workdir, FREE)
+    todo = {key: job for key, job in jobs.items() if not configs.done(*job)}
+    with configs.lock(workdir):
+        configs.claim(config, workdir, FREE)
+        (workdir / 'DONE').unlink(missing_ok=True)
+        if len(todo) < len(jobs):
+            print(f'{len(jobs) - len(todo)} of {len(jobs)} runs are done already', flush=True)
+        if todo:
+            execute(todo, config.jobs)
+        values = collect(config, jobs)
+        summary = summarise(config, values)
+        if config.folds:
+            summary['folds'] = cross_validation(config, jobs)
+        write_json(workdir / 'comparison.json', {**summary, 'values': values})
+        text = publish(config, summary, values, workdir)
+        write_atomic(workdir / 'DONE', f'{len(jobs)} runs\n')
     print(f'{text}\nreport: {workdir}/report.html', flush=True)
     return summary
+
+
+def check(config: Any) -> None:
+    """Raise ValueError for what can be seen to be wrong before anything runs."""
+    if not config.seeds or len(set(config.seeds)) < len(config.seeds):
+        raise ValueError(
+            f'config.seeds is {tuple(config.seeds)}: give at least one, and each of them once'
+        )
+    if config.jobs < 1:
+        raise ValueError(f'config.jobs is {config.jobs}, expected at least 1')
+    columns = [column for column, _ in config.columns]
+    for field, names, known in (
+        ('reference', [config.reference] if config.reference else [], config.runs),
+        ('ceiling', [config.ceiling] if config.ceiling else [], config.runs),
+        ('order', config.order, config.runs),
+        ('drawn', config.drawn, columns),
+    ):
+        if unknown := [name for name in names if name not in known]:
+            what = 'columns' if known is columns else 'runs'
+            raise ValueError(
+                f'config.{field}: {unknown[0]!r} is not among the {what}; '
+                f'{choices(unknown[0], known)}'
+            )
 
 
 def plan(config: Any, workdir: Path) -> dict[tuple[str, int, int], tuple[Any, Path]]:
@@ -78,17 +108,11 @@ def plan(config: Any, workdir: Path) -> dict[tuple[str, int, int], tuple[Any, Pa
 
 
 def execute(jobs: Mapping[Any, tuple[Any, Path]], workers: int) -> None:
-    """Train every job that is not done, `workers` at a time, each on its share of the cores.
+    """Train every job, `workers` at a time, each on its share of the cores.
 
     Raises:
-        ValueError: a directory belongs to another config.
         RuntimeError: a run failed.
     """
-    todo = {key: job for key, job in jobs.items() if not (job[1].exists() and configs.claim(*job))}
-    if len(todo) < len(jobs):
-        print(f'{len(jobs) - len(todo)} of {len(jobs)} runs are done already', flush=True)
-    if not todo:
-        return
     context = multiprocessing.get_context('spawn')
     slots = context.Queue()
     for slot in range(workers):
@@ -96,11 +120,11 @@ def execute(jobs: Mapping[Any, tuple[Any, Path]], workers: int) -> None:
     with (
         _sigterm_as_interrupt(),
         concurrent.futures.ProcessPoolExecutor(
-            min(workers, len(todo)), context, _share_cores, (slots, workers)
+            min(workers, len(jobs)), context, _share_cores, (slots, workers)
         ) as pool,
     ):
         try:
-            _await(pool, todo, workers)
+            _await(pool, jobs, workers)
         except BaseException:
             _stop(pool)
             raise
@@ -194,17 +218,46 @@ def _train(values: dict[str, Any], folder: str) -> str:
 
 
 def collect(config: Any, jobs: Mapping[tuple[str, int, int], tuple[Any, Path]]) -> Values:
-    """The figure of every column for every seed (mean over folds); NaN where a run lacks it."""
+    """The figure of every column for every seed (mean over folds); NaN where a run lacks it.
+
+    Raises:
+        ValueError: no run has the figure, or it is no number.
+    """
     from skinjax import evaluate
 
     values: Values = {name: {column: [] for column, _ in config.columns} for name in config.runs}
+    found = {key: evaluate.read_results(folder) for key, (_, folder) in jobs.items()}
+    _check_columns(config, list(found.values()))
     for name, seed in itertools.product(config.runs, config.seeds):
-        folds = [jobs[name, seed, fold][1] for fold in range(max(config.folds, 1))]
-        found = [evaluate.read_results(folder) for folder in folds]
+        folds = [found[name, seed, fold] for fold in range(max(config.folds, 1))]
         for column, path in config.columns:
-            each = [lookup(results, path) for results in found]
+            each = [lookup(results, path) for results in folds]
             values[name][column].append(float(np.mean(each)))
     return values
+
+
+def _check_columns(config: Any, found: Sequence[dict[str, Any]]) -> None:
+    for column, path in config.columns:
+        wrong = [_misses(results, path) for results in found]
+        if all(wrong):
+            raise ValueError(
+                f'config.columns: no run has the figure {path!r} of {column!r}: {wrong[0]}'
+            )
+
+
+def _misses(results: Any, path: str) -> str:
+    """What is wrong with a path; '' where it leads to a number, or to null on its way."""
+    for part in path.split('.'):
+        if results is None:
+            return ''
+        if not isinstance(results, Mapping) or part not in results:
+            known = results if isinstance(results, Mapping) else ()
+            return f'no {part!r} there; {choices(part, known)}'
+        results = results[part]
+    if results is None or isinstance(results, (int, float)):
+        return ''
+    known = results if isinstance(results, Mapping) else ()
+    return f'that is no number; {choices("", known)}'
 
 
 def lookup(results: Any, path: str) -> float:
@@ -213,7 +266,7 @@ def lookup(results: Any, path: str) -> float:
         if not isinstance(results, Mapping) or part not in results:
             return float('nan')
         results = results[part]
-    return float('nan') if results is None else float(results)
+    return float(results) if isinstance(results, (int, float)) else float('nan')
 
 
 def summarise(config: Any, values: Values) -> dict[str, Any]:
@@ -269,8 +322,7 @@ def cross_validation(config: Any, jobs: Mapping[Any, tuple[Any, Path]]) -> dict[
 
 def publish(config: Any, summary: dict[str, Any], values: Values, workdir: Path) -> str:
     """Write table.md, figures/comparison.png and report.html; return the table as text."""
-    order = [n for n in config.order if n in config.runs]
-    order += [n for n in sorted(config.runs) if n not in order]
+    order = [*config.order, *(n for n in sorted(config.runs) if n not in config.order)]
     methods, columns = summary['methods'], [column for column, _ in config.columns]
     rows = [[name, *(methods[name][c] for c in columns)] for name in order]
     found = [Table(f'Mean ± sd over {len(config.seeds)} seeds', ['method', *columns], rows)]

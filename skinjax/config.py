@@ -5,24 +5,27 @@ is read and a typo is an error that names the near miss.
 """
 
 import contextlib
-import difflib
 import fcntl
 import importlib
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from skinjax.engine.writer import write_json
+from skinjax.data import records
+from skinjax.engine.writer import leftovers, read_json, write_json
 
 # A ConfigDict; its fields depend on the plug-ins, so no type checker can know them.
 Config = Any
 
 KINDS = ('train', 'evaluate', 'compare', 'generate', 'export', 'convert')
+PLUGINS = {'data': 'data', 'model': 'models', 'objective': 'objectives'}  # section -> folder
+
+LOCK = '.lock'  # file of a work directory that the process at work in it holds
 
 TRAIN = {
     'epochs': 10,  # 0 with head_first: that head and no training
@@ -56,22 +59,20 @@ def find(folder: str, name: str) -> ModuleType:
     """The module `skinjax/<folder>/<name>.py`; a dotted name is imported as given.
 
     Raises:
-        ValueError: no such module; its siblings are listed.
+        ValueError: no such module, or not one with `DEFAULTS` and `build`; its siblings are listed.
     """
     target = name if '.' in name else f'skinjax.{folder}.{name}'
     try:
-        found = importlib.util.find_spec(target)
+        spec = importlib.util.find_spec(target)
     except ModuleNotFoundError:
-        found = None
-    if found is None:
-        known = siblings(folder)
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f', did you mean {near[0]!r}?' if near else ''
+        spec = None
+    module = importlib.import_module(target) if spec else None
+    if module is None or not (hasattr(module, 'DEFAULTS') and hasattr(module, 'build')):
         raise ValueError(
-            f'no {name!r} among {folder}{hint} There are: {", ".join(known)} '
-            '(or the dotted name of a module of your own)'
+            f'no {name!r} among {folder} (a dotted name is a module of your own, with DEFAULTS and '
+            f'build); {records.choices(name, siblings(folder))}'
         )
-    return importlib.import_module(target)
+    return module
 
 
 def siblings(folder: str) -> list[str]:
@@ -92,9 +93,8 @@ def plugin(folder: str, name: str, **fields: Any) -> dict[str, Any]:
 
 def _replace(what: str, values: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
     if unknown := sorted(set(fields) - set(values)):
-        near = difflib.get_close_matches(unknown[0], values, 1)
-        hint = f', did you mean {near[0]!r}?' if near else ''
-        raise ValueError(f'{what} has no field {unknown[0]!r}{hint}; it has {sorted(values)}')
+        known = records.choices(unknown[0], sorted(values))
+        raise ValueError(f'{what} has no field {unknown[0]!r}; {known}')
     return {**values, **fields}
 
 
@@ -104,7 +104,6 @@ def train(
     model: dict[str, Any] | str = 'resnet',
 ) -> Config:
     """Defaults of kind 'train' with the given plug-ins (a name, or what `plugin` returns)."""
-    from skinjax.data import records
     from skinjax.engine import optimizers
     from skinjax.models import options
 
@@ -131,17 +130,14 @@ def train(
 
 def evaluate(source: str = '') -> Config:
     """Defaults of kind 'evaluate', with the data section of `source` where one is named."""
-    from skinjax.data import records
-
     data = {**records.COMMON, **plugin('data', source)} if source else {}
-    values = {'kind': 'evaluate', 'init_from': '', 'devices': 0, 'evaluate': dict(EVALUATE)}
+    section = {**EVALUATE, 'tta': 'run'}  # on | off | run: as the run did
+    values = {'kind': 'evaluate', 'init_from': '', 'devices': 0, 'evaluate': section}
     return ConfigDict({**values, 'data': data}).lock()
 
 
 def generate(source: str = '') -> Config:
     """Defaults of kind 'generate' for a data source; '' is 'synthetic'."""
-    from skinjax.data import records
-
     data = {**records.COMMON, **plugin('data', source or 'synthetic'), 'with_mask': True}
     # beside: folder of real images shown below the others on the contact sheet.
     return ConfigDict({'kind': 'generate', 'seed': 0, 'data': data, 'beside': ''}).lock()
@@ -222,29 +218,53 @@ def compare(runs: dict[str, Config], **fields: Any) -> Config:
     return ConfigDict(_replace("kind 'compare'", values, fields)).lock()
 
 
-def resolve(config: Config) -> Config:
+def resolve(config: Config, given: Iterable[str] = ()) -> Config:
     """A frozen-shape copy of `config` after checking what the lock cannot.
 
+    Args:
+        config: of any kind.
+        given: the dotted fields that the command line has replaced.
+
     Raises:
-        ValueError: unknown kind or plug-in, or fields that do not belong to the named plug-in
-            (as after `--config.objective.name=...`, which changes the name alone).
+        ValueError: unknown kind or plug-in, fields that do not belong to the named plug-in, or a
+            plug-in's name among `given`.
     """
     if config.kind not in KINDS:
         raise ValueError(f'unknown kind {config.kind!r}: choose one of {", ".join(KINDS)}')
     if config.get('parallel', 'jit') not in ('jit', 'pmap'):
         raise ValueError(f"config.parallel is {config.parallel!r}: choose 'jit' or 'pmap'")
-    for section, folder in (('data', 'data'), ('model', 'models'), ('objective', 'objectives')):
+    for section in PLUGINS:
         if section in config and len(config[section]):
-            _belongs(section, config[section], find(folder, config[section].name))
+            _belongs(section, config[section])
+    _keeps_names(given)
     return config.copy_and_resolve_references()
 
 
-def _belongs(section: str, values: Config, module: ModuleType) -> None:
-    if missing := sorted(set(module.DEFAULTS) - set(values)):
-        raise ValueError(
-            f'config.{section}.name is {values.name!r}, but config.{section} lacks its fields '
-            f'{missing}: start from a config made for it'
-        )
+def _belongs(section: str, values: Config) -> None:
+    from skinjax.models import options
+
+    common = {'data': records.COMMON, 'model': options.COMMON}.get(section, {})
+    known = {'name', *common, *find(PLUGINS[section], values.name).DEFAULTS}
+    for fields, what in (
+        (known - set(values), 'lacks its fields'),
+        (set(values) - known, 'has fields that it does not know,'),
+    ):
+        if fields:
+            raise ValueError(
+                f'config.{section}.name is {values.name!r}, but config.{section} {what} '
+                f'{sorted(fields)}: start from a config made for it'
+            )
+
+
+def _keeps_names(fields: Iterable[str]) -> None:
+    """Plug-ins that share field names would else run with the settings of each other."""
+    for field in fields:
+        *_, section, leaf = ('', *field.split('.'))
+        if section in PLUGINS and leaf == 'name':
+            raise ValueError(
+                f'config.{field} cannot be changed, because the other fields of its section belong '
+                'to the plug-in that they were made for: start from a config made for it'
+            )
 
 
 def to_json(config: Config) -> dict[str, Any]:
@@ -275,42 +295,55 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = '') -> l
     return lines
 
 
-def claim(config: Config, workdir: Path) -> bool:
-    """Make `workdir` the place of this config; True if its run is already done.
+def done(config: Config, workdir: Path, free: Collection[str] = ()) -> bool:
+    """Whether this config's run in `workdir` is finished; nothing is written.
+
+    Args:
+        config: of the run.
+        workdir: its directory, which need not exist.
+        free: fields in which the config there may differ.
 
     Raises:
         ValueError: the directory belongs to another config (the difference is shown), or holds
             files of something else.
     """
-    path, new = workdir / 'config.json', to_json(config)
-    if path.exists():
-        lines = differences(json.loads(path.read_text(encoding='utf-8')), new)
-        if lines:
-            raise ValueError(
-                f'{workdir} holds a run of another config ({"; ".join(lines)}): '
-                'choose another --workdir, or delete it'
-            )
-        return (workdir / 'DONE').exists()
-    if workdir.exists() and any(workdir.iterdir()):
-        raise ValueError(f'{workdir} is not empty and is no run: choose another --workdir')
-    workdir.mkdir(parents=True, exist_ok=True)
-    write_json(path, new)
-    return False
+    path = workdir / 'config.json'
+    if not path.exists():
+        ours = {workdir / LOCK, *leftovers(path)}
+        if workdir.exists() and not ours.issuperset(workdir.iterdir()):
+            raise ValueError(f'{workdir} is not empty and is no run: choose another --workdir')
+        return False
+    lines = differences(read_json(path), to_json(config))
+    lines = [line for line in lines if line.partition(':')[0] not in free]
+    if lines:
+        # Configs of two kinds differ in everything.
+        shown = [line for line in lines if line.startswith('kind:')] or lines
+        raise ValueError(
+            f'{workdir} holds a run of another config ({"; ".join(shown)}): '
+            'choose another --workdir, or delete it'
+        )
+    return (workdir / 'DONE').exists()
 
 
-def done(config: Config, workdir: Path) -> bool:
-    """Whether this config's run in `workdir` is finished; nothing is written. Raises as `claim`."""
-    return (workdir / 'config.json').exists() and claim(config, workdir)
+def claim(config: Config, workdir: Path, free: Collection[str] = ()) -> bool:
+    """Make a directory that is held by `lock` the place of this config; else as `done`."""
+    finished, path = done(config, workdir, free), workdir / 'config.json'
+    for file in leftovers(path):
+        file.unlink()
+    write_json(path, to_json(config))
+    return finished
 
 
 @contextlib.contextmanager
 def lock(workdir: Path) -> Iterator[None]:
-    """Hold a claimed work directory, against a second process with the same command.
+    """Make and hold a work directory, against a second process with the same command.
 
     Raises:
         ValueError: another process is running there.
     """
-    with (workdir / 'config.json').open() as file:
+    workdir.mkdir(parents=True, exist_ok=True)
+    # A file that is never replaced or removed, and open for writing, as network drives ask for.
+    with (workdir / LOCK).open('a') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -323,22 +356,40 @@ def load_run(run: str | Path) -> Config:
 
     Raises:
         FileNotFoundError: no config.json there.
-        ValueError: a plug-in of the run does not exist.
+        ValueError: config.json is damaged, or a plug-in of the run does not exist.
     """
     path = Path(run) / 'config.json'
     if not path.exists():
         raise FileNotFoundError(f'{path} does not exist: {run} is not the directory of a run')
-    return from_json(_completed(json.loads(path.read_text(encoding='utf-8'))))
+    return from_json(_completed(read_json(path)))
+
+
+def load_trained(config: Config) -> Config:
+    """The config of the run in `config.init_from`, which must be of kind 'train'.
+
+    Raises:
+        FileNotFoundError, ValueError: it is none, or as `load_run`.
+    """
+    if not config.init_from:
+        raise ValueError('config.init_from is empty: give the directory of a run')
+    try:
+        found = load_run(config.init_from)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'config.init_from: {error}') from None
+    if found.get('kind') != 'train':
+        raise ValueError(
+            f'config.init_from: {config.init_from} is a run of kind {found.get("kind")!r}: give '
+            "that of one of kind 'train'"
+        )
+    return found
 
 
 def _completed(values: dict[str, Any]) -> dict[str, Any]:
     """The JSON config of a run of kind 'train' over the defaults of the same plug-ins."""
     if values.get('kind') != 'train':
         return values
-    sections = (('objectives', 'objective'), ('data', 'data'), ('models', 'model'))
-    return _overlay(
-        to_json(train(*(plugin(folder, values[name]['name']) for folder, name in sections))), values
-    )
+    parts = {name: plugin(folder, values[name]['name']) for name, folder in PLUGINS.items()}
+    return _overlay(to_json(train(**parts)), values)
 
 
 def _overlay(below: Any, above: Any) -> Any:
@@ -352,17 +403,17 @@ def override(config: Config, fields: dict[str, Any]) -> Config:
     """A locked copy with dotted `fields` replaced.
 
     Raises:
-        ValueError: unknown field; the near miss is named.
+        ValueError: unknown field (the near miss is named), or the name of a plug-in.
     """
+    _keeps_names(fields)
     config = config.copy_and_resolve_references()
     for name, value in fields.items():
         *parents, leaf = name.split('.')
         node: Any = config
         for i, parent in enumerate([*parents, leaf]):
             if not isinstance(node, ConfigDict) or parent not in node:
-                near = difflib.get_close_matches(parent, list(node), 1)
-                hint = f', did you mean {near[0]!r}?' if near else ''
-                raise ValueError(f'the config has no field {name!r}{hint}')
+                known = records.choices(parent, node if isinstance(node, ConfigDict) else ())
+                raise ValueError(f'the config has no field {name!r}; {known}')
             if i < len(parents):
                 node = node[parent]
         node[leaf] = value

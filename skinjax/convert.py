@@ -82,6 +82,17 @@ def _network(config: Any, source: Path) -> tuple[Any, int]:
     """The model section and image size: of the run where the source is one, else of the config."""
     if (source / 'config.json').exists():
         run = configs.load_run(source)
+        if 'model' not in run:
+            raise ValueError(
+                f'{source} is of kind {run.get("kind")!r} and has no weights of one network: name '
+                'a run of kind train, or a converted checkpoint'
+            )
+        mine, theirs = ((m.name, m.get('variant')) for m in (config.model or run.model, run.model))
+        if mine != theirs:
+            raise ValueError(
+                f'{source} is a run of {_label(*theirs)}, not of {_label(*mine)}: leave the '
+                'variant out'
+            )
         kept = {'pretrained': '', 'leave_out': config.model.get('leave_out', ())}
         model = ConfigDict({**options.COMMON, **run.model.to_dict(), **kept})
         return model, (run.data if 'data' in run else run).image_size

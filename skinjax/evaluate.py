@@ -1,6 +1,5 @@
 """Kind 'evaluate': prediction tables of a trained run, and every figure that follows from them."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     """Judge the run in `config.init_from`, on its own data or on those of `config.data`.
 
     Only encoder, head and statistics are restored. The operating threshold is that of the run, or
-    with another rule in `config.evaluate.threshold` chosen anew. Without `config.data.bias` the
+    with another rule or test-time augmentation chosen anew. Without `config.data.bias` the
     bias variables of the run are probed, as far as the data have them.
 
     Raises:
@@ -44,8 +43,9 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         print(f'{workdir} is done: {workdir}/report.html (delete it to run again)', flush=True)
         return read_results(workdir)
     source = Path(config.init_from)
-    trained = configs.load_run(source)
-    values = {'evaluate': config.evaluate}
+    trained = configs.load_trained(config)
+    trained_tta = trained.evaluate.tta
+    values: dict[str, Any] = {'evaluate': section(config.evaluate, trained.evaluate)}
     if len(config.data):
         kept = {name: trained.data[name] for name in ('image_size', 'mean', 'std')}
         kept['bias'] = config.data.bias or _shared_bias(trained.data.bias, config.data)
@@ -56,7 +56,8 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     earlier = read_json(source / 'results.json')
     _same_classes(earlier.get('data', {}).get('classes', data.classes), data.classes)
     threshold = earlier.get('threshold')
-    if threshold and threshold['rule'] != config.evaluate.threshold:
+    asked = (config.evaluate.threshold, values['evaluate'].tta)
+    if threshold and asked != (threshold['rule'], trained_tta):
         threshold = None
     check(trained, data, chosen=threshold is not None)
     with hold(config, workdir):
@@ -64,6 +65,19 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         results = judge(trained, data, predict, variables, workdir, step, threshold)
     print(f'{summary(results, data)}\nreport: {workdir}/report.html', flush=True)
     return results
+
+
+def section(wanted: Any, run: Any) -> Any:
+    """The options of `wanted`, with those of the run where they are left to it.
+
+    Raises:
+        ValueError: `tta` is none of on, off and run.
+    """
+    choice = {'run': run.tta, 'on': True, 'off': False}
+    if wanted.tta not in choice:
+        raise ValueError(f'config.evaluate.tta is {wanted.tta!r}; {choices("", choice)}')
+    values = {**wanted.to_dict(), 'tta': choice[wanted.tta]}
+    return configs.ConfigDict({**values, 'mean_over': wanted.mean_over or run.mean_over})
 
 
 def _same_classes(run: Sequence[str], data: Sequence[str]) -> None:
@@ -113,6 +127,12 @@ def check(config: Any, data: DataSet, *, chosen: bool = False) -> None:
         chosen: the operating threshold is known already.
     """
     section = config.evaluate
+    least = {'batch_size': 1, 'bootstrap': 0, 'probe_folds': 2}
+    for name, bound in least.items():
+        if section[name] < bound:
+            raise ValueError(
+                f'config.evaluate.{name} is {section[name]}, expected at least {bound}'
+            )
     if unknown := sorted(set(section.splits) - set(data.splits)):
         raise ValueError(f'config.evaluate.splits: no {unknown[0]!r}; {choices("", data.splits)}')
     if section.probe_split and section.probe_split not in _splits(config, data):
@@ -228,11 +248,12 @@ class Predictor:
         return table, out['features']
 
 
-def score(table: Predictions) -> float:
-    """AUC, or the mean over classes of the one-vs-rest AUCs."""
+def score(table: Predictions, over: Sequence[int] = ()) -> float:
+    """AUC, or the mean of the one-vs-rest AUCs of the classes `over` (none: of all)."""
     if table.binary:
         return auc(table.labels, table.positive)
-    return float(mean_of(one_vs_rest_aucs(table.labels, table.scores)))
+    aucs = one_vs_rest_aucs(table.labels, table.scores)
+    return float(mean_of(aucs[list(over)] if over else aucs))
 
 
 def figures(
@@ -245,11 +266,11 @@ def figures(
         name: metrics.evaluate_table(table, data.classes, bias, threshold, **options)
         for name, table in tables.items()
     }
-    bayes = data.info.get('bayes_auc')
-    if bayes and len(data.classes) == 2:
-        for block in blocks.values():
-            if block['auc']['value'] is not None:
-                block['share_of_bayes'] = block['auc']['value'] / bayes
+    if len(data.classes) == 2:
+        for name in data.info.get('bayes_splits', ()):
+            if name in blocks and blocks[name]['auc']['value'] is not None:
+                value = blocks[name]['auc']['value']
+                blocks[name]['share_of_bayes'] = value / data.info['bayes_auc']
     shifts = {
         artefact: insertion(
             tables[without].positive, tables[inserted].positive, tables[without].labels, threshold
@@ -306,7 +327,7 @@ def versions() -> dict[str, str]:
 
 def read_results(workdir: Path) -> dict[str, Any]:
     """results.json of a finished run."""
-    return json.loads((workdir / 'results.json').read_text(encoding='utf-8'))
+    return read_json(workdir / 'results.json')
 
 
 def summary(results: dict[str, Any], data: DataSet) -> str:
@@ -328,7 +349,10 @@ def summary(results: dict[str, Any], data: DataSet) -> str:
         rows.append(cells + ([_number(block.get('share_of_bayes'))] if bayes else []))
     lines = [console_table(header, rows)]
     if bayes:
-        lines.append(f'no model of these pictures can exceed an AUC of {bayes:.2f} (Bayes)')
+        lines.append(
+            f'the lesions allow an AUC of {bayes:.2f} (Bayes); an artefact or camera that goes '
+            'with the class adds to that: such splits have no share'
+        )
     for artefact, block in results['insertion'].items():
         lines.append(
             f'inserting {artefact!r} moves a prediction by {block["mean_abs"]:.1f} percentage '

@@ -75,8 +75,8 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         facts['step'] = step
         write_json(staged / 'model.json', facts)
         write_atomic(staged / 'MODEL_CARD.md', card.model_card(facts, results, trained))
-        configs.claim(config, workdir)
         with configs.lock(workdir):
+            configs.claim(config, workdir)
             for name in FILES:
                 (staged / name).replace(workdir / name)
             write_atomic(workdir / 'DONE', f'step {step}\n')
@@ -93,11 +93,7 @@ def _trained(config: Any, source: Path) -> Any:
         raise ValueError(f"config.platforms is {platforms}: it needs 'cpu', for the proof")
     if config.tta not in ('run', 'on', 'off'):
         raise ValueError(f'config.tta is {config.tta!r}: choose on, off or run (as the run did)')
-    trained = configs.load_run(source)
-    if trained.kind != 'train':
-        raise ValueError(
-            f'{source} is a run of kind {trained.kind!r}: set config.init_from to one of kind train'
-        )
+    trained = configs.load_trained(config)
     if not (source / 'results.json').exists():
         raise FileNotFoundError(
             f'{source} has no results.json: finish the run first, with the command that began it'

@@ -36,8 +36,8 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     source = configs.find('data', config.data.name)
     data = groups.load(source.build, config.data, config.seed, training=False)
     page = gallery.sheet(_rows(source, config, data))
-    configs.claim(config, workdir)
     with configs.lock(workdir):
+        configs.claim(config, workdir)
         with Progress(sum(map(len, data.splits.values())), unit='image') as progress:
             writing.write(data, workdir, progress.update)
         png = cv2.imencode('.png', page[..., ::-1])[1].tobytes()

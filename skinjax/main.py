@@ -23,7 +23,8 @@ def main(argv: list[str]) -> None:
     from skinjax import config as configs
     from skinjax.engine import startup
 
-    config = configs.resolve(_CONFIG.value)
+    given = config_flags.get_override_values(flags.FLAGS['config'])
+    config = configs.resolve(_CONFIG.value, given)
     workdir = Path(_WORKDIR.value or startup.default_workdir(_config_argument(sys.argv)))
     startup.start(config)
     with startup.fail_fast():
@@ -47,6 +48,8 @@ def _parse(argv: list[str]) -> list[str]:
         _fail(str(error), 2)
     if _CONFIG.value is None:
         _fail('no --config given: try --config=configs/clgr.py', 2)
+    if len(rest) > 1:
+        _fail(f'unexpected argument {rest[1]!r}: options begin with --', 2)
     return rest
 
 

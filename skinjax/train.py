@@ -2,9 +2,9 @@
 
 import contextlib
 import dataclasses
+import functools
 import importlib.util
 import math
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from skinjax import config as configs
 from skinjax import evaluate
 from skinjax.data import groups, images, pipeline
-from skinjax.data.records import DataSet
+from skinjax.data.records import UNKNOWN, DataSet
 from skinjax.engine import checkpoint, state
 from skinjax.engine.mesh import Mesh, is_main, on_main
 from skinjax.engine.objective import Objective
@@ -46,7 +46,8 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     mesh = Mesh.create(config.parallel, config.devices)
     mesh.check(config.data.batch_size)
     trainer = Trainer(config, data, mesh)
-    trainer.check()
+    steps = (workdir / 'checkpoints').glob('*')
+    trainer.check(resumed=any(path.name.isdigit() for path in steps))
     with hold(config, workdir):
         _say(trainer.summary())
         final, step = trainer.fit(workdir)
@@ -77,10 +78,10 @@ class Trainer:
         self.per_epoch = len(data.splits['train']) // config.data.batch_size
         self.objective, self.steps = build_objective(config, data)
         names = tuple(config.train.augment)
-        make = partial(
+        make = functools.partial(
             make_step,
             self.objective,
-            augment=partial(augment, names=names),
+            augment=functools.partial(augment, names=names),
             accumulate=config.train.accumulate,
             ema=config.train.ema,
         )
@@ -102,13 +103,23 @@ class Trainer:
             process_count=jax.process_count(),
         )
 
-    def check(self) -> None:
+    def check(self, *, resumed: bool = False) -> None:
         """Trace one step and look at every option, so that mistakes show before a run begins.
+
+        Args:
+            resumed: there is a checkpoint, so that pretrained weights are not needed any more.
 
         Raises:
             ValueError, ImportError: what would fail later.
         """
         config = self.config.train
+        if config.keep < 1 or not 0 <= config.ema < 1:
+            raise ValueError(
+                'config.train.keep must be at least 1 and ema at least 0 and below 1, found '
+                f'{config.keep} and {config.ema}'
+            )
+        if not (self.steps or config.head_first or self.config.model.get('pretrained')):
+            raise ValueError('config.train.epochs and steps are 0: there is nothing to train')
         if config.log_every < 1 or config.select not in ('last', 'best'):
             raise ValueError(
                 "config.train.log_every must be at least 1 and select 'last' or 'best', found "
@@ -119,9 +130,12 @@ class Trainer:
         share = len(self.mesh.devices) if self.mesh.axis else 1
         piece = {k: jnp.asarray(v[: len(v) // share]) for k, v in self._example.items()}
         jax.eval_shape(self._unmapped, self.abstract(), piece, self._key)
-        if loaded := self.pretrained():
+        if not resumed and (loaded := self.pretrained):
             for note in loaded.notes:
                 _say(f'note: {note}')
+        if config.head_first:
+            train = self.data.splits['train']
+            linear_head.check(train.labels, train.groups, len(self.data.classes))
         evaluate.check(self.config, self.data)
 
     def summary(self) -> str:
@@ -134,6 +148,12 @@ class Trainer:
             f'{len(self.data.splits["train"])} training rows, parameters: {parts}'
         ]
         lines += [f'note: {note}' for note in self.data.info.get('notes', ())]
+        for name in self.config.data.bias:
+            if blank := int((self.data.splits['train'].bias[name] == UNKNOWN).sum()):
+                lines.append(
+                    f'note: {blank} training rows have no value of {name!r}: no bias head learns '
+                    'from them, and group_dro and sampling by group leave them out'
+                )
         for name, strength in self.data.info.get('association', {}).items():
             if name in self.config.data.bias and strength >= SHORTCUT:
                 lines.append(
@@ -158,6 +178,7 @@ class Trainer:
         """Shapes of the training state, without computing one."""
         return jax.eval_shape(self._create, self._key)
 
+    @functools.cached_property
     def pretrained(self) -> pretrained.Loaded | None:
         """The weights that `config.model.pretrained` names, if it does.
 
@@ -173,7 +194,7 @@ class Trainer:
 
     def fresh(self) -> state.TrainState:
         """The initial state: at random, from `model.pretrained`, with `train.head_first`."""
-        loaded = self.pretrained()
+        loaded = self.pretrained
         weights = loaded.variables if loaded else {}
         create, key = jax.jit(self._create), jax.random.fold_in(self._key, 0)
         now = create(key, weights)
@@ -219,7 +240,9 @@ class Trainer:
     def validate(self, now: state.TrainState) -> float:
         """Validation AUC (mean over classes where there are more than two)."""
         variables = self.mesh.collect(now).variables()
-        return evaluate.score(self.predict(variables, self.data.splits['val'])[0])
+        table = self.predict(variables, self.data.splits['val'])[0]
+        names = self.config.evaluate.mean_over
+        return evaluate.score(table, [self.data.classes.index(name) for name in names])
 
 
 def augment(keys: jax.Array, batch: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
@@ -280,8 +303,10 @@ class Loop:
                     self.shown = f', val auc {score:.3f}'
                 if saves:
                     trainer.saver.save(trainer.mesh.collect(now), score)
-                if stop is not None and done < steps:
+                if stop is not None:
                     self._stop(done, stop)
+        if interrupts.signal:
+            self._stop(steps, interrupts.signal)
         return now
 
     def _log(self, done: int, out: MetricWriter, progress: Progress) -> None:

@@ -7,7 +7,6 @@ processes that tests start. A test that hangs fails after LIMIT seconds.
 import faulthandler
 import os
 import signal
-import sys
 import tempfile
 
 _CACHE = tempfile.TemporaryDirectory(prefix='skinjax-cache-', ignore_cleanup_errors=True)
@@ -26,6 +25,11 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 install_import_hook('skinjax', 'beartype.beartype')
 
 LIMIT = 300  # many times what the longest test takes on two idle cores
+STDERR = pytest.StashKey[int]()
+
+
+def pytest_configure(config):
+    config.stash[STDERR] = os.dup(2)  # before pytest puts its own in place
 
 
 @pytest.hookimpl(wrapper=True)
@@ -42,7 +46,7 @@ def pytest_runtest_protocol(item):
         return (yield)
     old = signal.signal(signal.SIGALRM, ring)
     signal.alarm(LIMIT)
-    faulthandler.dump_traceback_later(LIMIT + 60, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(LIMIT + 60, exit=True, file=item.config.stash[STDERR])
     try:
         return (yield)
     finally:

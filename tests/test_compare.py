@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from skinjax import compare
+from skinjax import compare, recipes
 from skinjax import config as configs
 from skinjax.predictions import Predictions
-from tests.helpers import small_run
+from tests.helpers import TINY, shrink, small_run
 
 COLUMNS = (('plain', 'splits.plain.auc.value'), ('probe', 'probes.ruler.linear.auc'))
+
+
+def linear_run(method):
+    """Two steps of one method with a linear encoder."""
+    return shrink(recipes.unlearning(method), linear=True)
 
 
 def test_lookup():
@@ -51,7 +56,7 @@ def test_unknown_reference(tmp_path):
 
 
 def test_a_comparison_is_continued_and_extended(tmp_path, capsys):
-    runs = {name: small_run(name, devices=1) for name in ('baseline', 'tabe')}
+    runs = {name: linear_run(name) for name in ('baseline', 'tabe')}
     config = configs.compare(
         runs, reference='baseline', columns=COLUMNS, drawn=('plain',), seeds=(0,), jobs=2
     )
@@ -94,7 +99,7 @@ def test_pooled_ranked_and_mean_aucs_of_folds_by_hand(tmp_path):
 
 
 def test_folds_are_pooled(tmp_path):
-    config = configs.compare({'baseline': small_run(devices=1)}, columns=COLUMNS, seeds=(0,))
+    config = configs.compare({'baseline': linear_run('baseline')}, columns=COLUMNS, seeds=(0,))
     config.folds = 2
     found = compare.run(config, tmp_path / 'w')['folds']['baseline']
     assert set(found) == {'pooled', 'ranked', 'mean'}
@@ -103,7 +108,7 @@ def test_folds_are_pooled(tmp_path):
     ids = [
         line.split(',')[0] for path in (one, other) for line in path.read_text().splitlines()[1:]
     ]
-    assert len(ids) == len(set(ids)) == 96 + 48
+    assert len(ids) == len(set(ids)) == TINY['data.n_train'] + TINY['data.n_val']
     parts = [Predictions.read_csv(path) for path in (one, other)]
     labels, scores = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ('labels', 'positive')

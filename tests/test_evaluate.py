@@ -94,8 +94,8 @@ def test_kind_evaluate_reproduces_the_run(tmp_path):
     config = configs.evaluate()
     config.init_from = str(tmp_path / 'run')
     config.devices = 1
-    config.evaluate = configs.load_run(tmp_path / 'run').evaluate
-    config.evaluate.splits = ('plain', 'balanced')
+    section = configs.load_run(tmp_path / 'run').evaluate.to_dict()
+    config.evaluate.update({**section, 'tta': 'run', 'splits': ('plain', 'balanced')})
     again = evaluate.run(configs.resolve(config), tmp_path / 'again')
     assert set(again['splits']) == {'val', 'plain', 'balanced'}
     assert again['splits']['plain'] == first['splits']['plain']
@@ -166,7 +166,7 @@ def views(run, images) -> np.ndarray:
 def test_tta_and_a_fixed_threshold_on_another_source_by_hand(finished, tmp_path):
     """Probabilities averaged over the eight views, and what follows from them at 0.3."""
     root = write_folder(tmp_path / 'data', size=32)
-    fields = {'data.root': str(root), 'data.bias': ('ruler',), 'evaluate.tta': True}
+    fields = {'data.root': str(root), 'data.bias': ('ruler',), 'evaluate.tta': 'on'}
     with pytest.raises(ValueError, match='knows the classes nevus, melanoma, the data have mel'):
         evaluate.run(again(finished, 'folder', **fields), tmp_path / 'w')
     fields['data.classes'] = ('nevus', 'melanoma')

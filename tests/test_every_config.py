@@ -13,7 +13,7 @@ import pytest
 
 from skinjax import config as configs
 from skinjax import recipes
-from tests.helpers import ISIC2017, ROOT, sample_isic2017, shrink, write_folder
+from tests.helpers import ISIC2017, ROOT, SHARED, sample_isic2017, shrink, write_folder
 
 
 def load(path: Path) -> Any:
@@ -26,13 +26,16 @@ def load(path: Path) -> Any:
 
 
 FILES = {path.stem: path for path in sorted((ROOT / 'configs').glob('*.py'))}
-SOURCES = ('isic2017', 'folder')  # variants of real data, which have a fixture each
+SOURCES = ('isic2017', 'folder')  # of real data, which have a fixture each
 KINDS = ('train', 'compare')  # of the files that run by themselves
 VARIANTS = {  # besides ''; a comparison runs CLGR in all of its variants
     'clgr': tuple(name for name in recipes.VARIANTS if name not in recipes.COMPARISONS),
     'double': ('lntl_tabe',),
     'compare_unlearning': recipes.COMPARISONS[1:],
+    'compare_finetuning': ('ruler',),
+    'finetune_isic2017': (*recipes.PLAIN_FINETUNING[1:], 'clgr_dark_corner'),
 }
+WHOLE = ('', 'head')  # variants that keep their network: the others differ in data and strengths
 CASES = [
     (name, variant)
     for name, path in FILES.items()
@@ -54,7 +57,7 @@ def quick_compilation():
 @pytest.fixture(scope='module')
 def isic2017(tmp_path_factory):
     if not ISIC2017.is_dir():
-        pytest.skip('no ISIC 2017')
+        pytest.skip('no ../shared/data/isic2017')
     return sample_isic2017(tmp_path_factory.mktemp('isic2017'))
 
 
@@ -78,24 +81,39 @@ def assert_whole(work):
 
 @pytest.mark.parametrize(('name', 'variant'), CASES)
 def test_config_runs_to_its_end(name, variant, tmp_path, request):
-    source = variant.partition('_')[0]
-    fields = {'data.root': str(request.getfixturevalue(source))} if source in SOURCES else {}
-    # The network of every file is run once: its variants differ in data and strengths.
     config = load(FILES[name]).get_config(variant)
-    linear = bool(variant) or config.kind == 'compare'
-    config = shrink(config, linear=linear, **fields)
+    runs = config.runs.values() if config.kind == 'compare' else [config]
+    (source,) = {one.data.name for one in runs}
+    fields = {'data.root': str(request.getfixturevalue(source))} if source in SOURCES else {}
     if config.kind == 'compare':
-        compare(config, variant, tmp_path / 'w')
+        compare(shrink(config, linear=True, **fields), variant, tmp_path / 'w')
         return
+    config = tiny(config, variant, fields)
     results = run(config, tmp_path / 'w')
     assert_whole(tmp_path / 'w')
-    assert results['step'] == 2
+    assert results['step'] == config.train.steps
     for split, block in results['splits'].items():
-        assert 0 <= block['auc']['value'] <= 1
+        found = block['auc'] if len(results['data']['classes']) == 2 else block['mean_auc']
+        assert 0 <= found['value'] <= 1
         assert block['n'] == results['data']['rows'][split]
         table = (tmp_path / 'w' / 'predictions' / f'{split}.csv').read_text().splitlines()
         assert len(table) == 1 + block['n']
     assert set(results['probes']) == set(config.data.bias)
+
+
+def tiny(config: Any, variant: str, fields: dict[str, Any]) -> Any:
+    """A config of kind 'train' that takes seconds, pretrained weights included."""
+    linear = variant not in WHOLE
+    if config.model.pretrained and not linear:
+        weights = SHARED / 'weights' / config.model.pretrained
+        if not weights.is_file():
+            pytest.skip(f'no ../shared/weights/{weights.name}')
+        # Eight views of a large network cost minutes; the other files take them.
+        fields |= {'model.pretrained': str(weights), 'evaluate.tta': False}
+        fields |= {'data.image_size': 64, 'data.batch_size': 8}
+    if not config.train.epochs:
+        fields |= {'train.steps': 0, 'train.epochs': 0}
+    return shrink(config, linear=linear, **fields)
 
 
 def compare(config: Any, variant: str, work: Path) -> None:
@@ -104,6 +122,7 @@ def compare(config: Any, variant: str, work: Path) -> None:
         for name in set(config.runs) - {config.reference, config.ceiling, 'clgr'}:
             with config.unlocked():
                 del config.runs[name]
+        config.order = tuple(name for name in config.order if name in config.runs)
     run(config, work)
     assert_whole(work)
     values = json.loads((work / 'comparison.json').read_text())['values']
@@ -122,7 +141,7 @@ def test_evaluate_runs_to_its_end(source, tmp_path, folder):
     first = run(trained, tmp_path / 'run')
     fields: dict[str, Any] = {'data.bias': ('ruler',)}
     if source:
-        fields['data.root'] = str(folder)
+        fields |= {'data.root': str(folder), 'data.classes': ('nevus', 'melanoma')}
     config = shrink(load(FILES['evaluate']).get_config(source), **fields)
     config.init_from = str(tmp_path / 'run')
     results = run(config, tmp_path / 'w')

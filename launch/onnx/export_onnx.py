@@ -33,7 +33,7 @@ BATCH_SIZES = (1, 3, 8)
 
 
 def _plain(call, args, kwargs, context) -> Any:
-    """Modules with hand-made gradients, in operations that jax2onnx knows.
+    """ReLU and max pooling in operations that jax2onnx knows; others convert as they are.
 
     Its max_pool drops explicit padding, so that it is done before.
     """

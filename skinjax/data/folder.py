@@ -23,7 +23,7 @@ DEFAULTS: dict[str, Any] = {
     'csv': 'records.csv',
     'image': 'image',
     'label': 'label',
-    'id': 'id',  # without the column: the image's name without folder and ending
+    'id': 'id',  # without the column: the image's name without ending, and folder where needed
     'split': 'split',  # without the column: 7 / 1 / 2 tenths, stratified, groups undivided
     'group': 'group',  # without the column: every row is its own group
     'mask': 'mask',  # without the column: no masks
@@ -48,7 +48,7 @@ def build(config: Any, seed: int) -> DataSet:
     table, root = _table(config), Path(config.root)
     facts = writing.read_facts(root)
     ids = _ids(table, config)
-    groups = table.array(config.group) if _has(table, config, 'group') else ids
+    groups = np.char.strip(table.array(config.group)) if _has(table, config, 'group') else ids
     if '' in groups:
         groups = np.where(groups == '', ids, groups)
     labels, classes = _labels(table, config, facts.get('classes', ()))
@@ -108,7 +108,11 @@ def _has(table: Table, config: Any, key: str) -> bool:
 
 def _ids(table: Table, config: Any) -> np.ndarray:
     if not _has(table, config, 'id'):
-        return np.array([PurePosixPath(name.strip()).stem for name in table.column(config.image)])
+        files = [PurePosixPath(name.strip()) for name in table.column(config.image)]
+        stems = [file.stem for file in files]
+        if len({*stems}) < len({*files}):  # one folder a class, and the same names in each
+            return np.array([str(file.with_suffix('')) for file in files])
+        return np.array(stems)
     ids = np.char.strip(table.array(config.id))
     if '' in ids:
         row = ids.tolist().index('') + 2

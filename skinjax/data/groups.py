@@ -52,6 +52,10 @@ def load(build: Callable[[Any, int], DataSet], config: Any, seed: int, *, traini
     dataset = dataclasses.replace(dataset, splits=splits)
     if config.on_error == 'skip':
         dataset, info['skipped'] = without_unreadable(dataset)
+        if skipped := info['skipped']:
+            first = f'{skipped[0][1]!r} of {skipped[0][0]}: {skipped[0][2]}'
+            note = f'{len(skipped)} unreadable images are left out, the first is {first}'
+            info['notes'] = [*info.get('notes', ()), note]
     if config.folds:
         dataset = refold(dataset, config.folds, config.fold, seed)
     if config.skew_artefact:
@@ -177,8 +181,9 @@ def without_unreadable(dataset: DataSet) -> tuple[DataSet, list[tuple[str, str, 
             except (OSError, ValueError) as error:
                 good[split][row] = False
                 skipped.append((split, str(records.ids[row]), str(error)))
-    for one, other in dataset.pairs.values():
-        good[one] = good[other] = good[one] & good[other]
+    for _ in dataset.pairs:  # once more for each pair: pairs may share a split
+        for one, other in dataset.pairs.values():
+            good[one] = good[other] = good[one] & good[other]
     splits = {split: records.select(good[split]) for split, records in dataset.splits.items()}
     return dataclasses.replace(dataset, splits=splits), skipped
 

@@ -55,6 +55,8 @@ DEFAULTS: dict[str, Any] = {
 _BACKGROUND = ('hair', 'bubbles')
 _SELECTIONS = {'balanced': (0.5, 0.5), 'reversed': (0.9, 0.05), 'aligned': (0.05, 0.9)}
 # Splits use different indices, so that they differ even with the same seed.
+# Splits in which neither artefact nor camera tells the class.
+UNSKEWED = ('plain', 'marked', 'balanced', 'uniform', 'unseen')
 _OFFSETS = {'train': 0, 'val': 1 << 32, 'test': 2 << 32}
 # Chardon et al. 1991: type I above 55 degrees, ..., type VI below 10.
 _ITA_LIMITS = (10.0, 19.0, 28.0, 41.0, 55.0)
@@ -93,6 +95,7 @@ def build(config, seed: int) -> DataSet:
         info={
             'description': _describe(config),
             'bayes_auc': config.bayes_auc,
+            'bayes_splits': [name for name in UNSKEWED if name in splits],
             'bayes_balanced_accuracy': latents.bayes_balanced_accuracy(
                 config.classes, config.bayes_auc
             ),

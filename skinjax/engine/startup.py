@@ -49,8 +49,9 @@ def hold(config: Any, workdir: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
 
         def take() -> None:
-            configs.claim(config, workdir)
+            configs.done(config, workdir)  # so that nothing is written where it is refused
             stack.enter_context(configs.lock(workdir))
+            configs.claim(config, workdir)
 
         on_main(take)
         yield

@@ -41,12 +41,21 @@ def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> None:
     """Writes a whole file or nothing: a reader never sees a half-written one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    temporary = _temporary(path, os.getpid())
     try:
         temporary.write_bytes(data if isinstance(data, bytes) else data.encode('utf-8'))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path, process: int | str) -> Path:
+    return path.with_name(f'.{path.name}.{process}.tmp')
+
+
+def leftovers(path: Path) -> list[Path]:
+    """What processes that were killed while they wrote `path` have left beside it."""
+    return sorted(path.parent.glob(_temporary(path, '*').name))
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

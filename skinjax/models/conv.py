@@ -2,7 +2,9 @@
 
 XLA's grouped convolution is slow there, its gradients above all: where every channel has a filter
 of its own, a sum of shifted products takes a thirtieth of the time. A 1x1 convolution is one
-matrix product, and so are its gradients. Other platforms keep XLA's.
+matrix product, and so are its gradients. Other platforms keep XLA's. The choice is made when a
+program is traced, by the backend of that process: an export made on a CPU holds the forms for CPUs
+for all of its platforms.
 """
 
 import itertools
@@ -106,15 +108,19 @@ def depthwise(
 
 
 def _filter(padded, kernel, stride) -> Any:
+    """The sum over the taps, in float32 at least: bfloat16 would round it after each of them."""
+    dtype = jnp.promote_types(padded.dtype, jnp.float32)
+    kernel = kernel.astype(dtype)
     parts = _taps(padded, kernel.shape, stride)
-    return sum(part * kernel[tap][None, None, None] for tap, part in parts)
+    total: Any = sum(part.astype(dtype) * kernel[tap][None, None, None] for tap, part in parts)
+    return total.astype(padded.dtype)
 
 
 def _taps(padded, window, stride):
     """((k, l), the pixels that tap (k, l) meets) for every tap of the window."""
     last = [(n - k) // stride * stride + 1 for n, k in zip(padded.shape[1:3], window, strict=False)]
     for k, l in itertools.product(*map(range, window[:2])):  # noqa: E741
-        stop = (len(padded), k + last[0], l + last[1], padded.shape[-1])
+        stop = (padded.shape[0], k + last[0], l + last[1], padded.shape[-1])
         yield (k, l), lax.slice(padded, (0, k, l, 0), stop, (1, stride, stride, 1))
 
 
@@ -145,7 +151,7 @@ def _depthwise_backward(stride, pads, residual, gradient):
     dtype = jnp.promote_types(x.dtype, jnp.float32)
     padded = jnp.pad(x, ((0, 0), *pads, (0, 0))).astype(dtype)
     zeros = [jnp.zeros(gradient.shape[1:], dtype) for _ in range(kernel.shape[0] * kernel.shape[1])]
-    totals = lax.fori_loop(0, len(x), add, zeros)
+    totals = lax.fori_loop(0, x.shape[0], add, zeros)
     dk = jnp.stack([total.sum((0, 1)) for total in totals]).reshape(kernel.shape)
     return dx, dk.astype(kernel.dtype)
 

@@ -3,7 +3,7 @@
     densenet121    growth 32, blocks of 6, 12, 24, 16 layers, 1024 features
     densenet161    growth 48, blocks of 6, 12, 36, 24 layers, 2208 features
 
-He initialisation over the fan-in, as in torchvision.
+He initialisation over the fan-in, by a normal distribution that is not truncated, as in torchvision.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ NAMES = {'torchvision': _NAMES, 'timm': _NAMES}
 # The files that torchvision publishes write norm.1 for norm1 and so on inside dense layers.
 RENAMED = ((r'(.*\.denselayer\d+\.(?:norm|conv))\.([12]\..*)', r'\1\2'),)
 
-_INIT = nn.initializers.he_normal()
+_INIT = nn.initializers.variance_scaling(2.0, 'fan_in', 'normal')
 _BOTTLENECK = 4  # width of the 1x1 convolutions in units of the growth
 
 

@@ -2,6 +2,10 @@
 
 Stochastic depth drops whole examples (torchvision's 'row') at rates that grow linearly from 0 in
 the first block to 0.2 (n - 1) / n in the last of n.
+
+The tf_efficientnet_* weights of timm are not supported: they were trained with TensorFlow's padding
+and an epsilon of 1e-3. Their names and shapes are those of timm's other files, so that they cannot
+be told apart and load without an error.
 """
 
 import math

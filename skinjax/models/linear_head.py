@@ -39,11 +39,7 @@ def fit(
     from sklearn.preprocessing import StandardScaler
     from threadpoolctl import threadpool_limits
 
-    counts = [len(np.unique(groups[labels == k])) for k in range(classes)]
-    if min(counts) < FOLDS:
-        raise ValueError(
-            f'train.head_first needs {FOLDS} groups of each class, found {counts}: switch it off'
-        )
+    check(labels, groups, classes)
     search = GridSearchCV(
         make_pipeline(StandardScaler(), LogisticRegression(max_iter=10_000)),
         {'logisticregression__C': PENALTIES},
@@ -56,3 +52,14 @@ def fit(
     kernel = (model.coef_ / scaler.scale_).T
     bias = model.intercept_ - scaler.mean_ @ kernel
     return {'kernel': kernel.astype(np.float32), 'bias': bias.astype(np.float32)}
+
+
+def check(
+    labels: Integer[np.ndarray, ' n'], groups: Shaped[np.ndarray, ' n'], classes: int
+) -> None:
+    """Raise ValueError where `fit` could not cross-validate."""
+    counts = [len(np.unique(groups[labels == k])) for k in range(classes)]
+    if min(counts) < FOLDS:
+        raise ValueError(
+            f'train.head_first needs {FOLDS} groups of each class, found {counts}: switch it off'
+        )

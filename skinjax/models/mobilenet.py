@@ -1,7 +1,8 @@
 """MobileNetV2 (Sandler et al. 2018).
 
 The weights that Google published were trained with TensorFlow's padding (`padding = 'tf'`) on
-pixels in [-1, 1] (`data.mean` and `data.std` of 0.5); those of torchvision and timm with PyTorch's.
+(pixel - 128) / 128, which is `data.mean` and `data.std` of 128/255; those of torchvision and timm
+with PyTorch's padding.
 """
 
 import flax.linen as nn
@@ -81,7 +82,11 @@ NAMES = {
     ),
 }
 WINDOWS = {'tensorflow': {'head': (1, 1)}}  # the head is a 1x1 convolution there
-EXPECTED = {'tensorflow': {'padding': 'tf'}}  # fields of the config that weights depend on
+EXPECTED = {  # fields of the config that weights depend on
+    'torchvision': {'padding': 'torch'},
+    'timm': {'padding': 'torch'},
+    'tensorflow': {'padding': 'tf'},
+}
 
 
 class InvertedResidual(nn.Module):

@@ -18,7 +18,7 @@ class BatchNorm(nn.Module):
     With `groups` = 1 the statistics are those of the whole (global) batch. With g groups, rows
     [i b/g, (i+1) b/g) are normalised by their own statistics: what g devices with a batch of b/g
     each would compute, on any number of devices. Running averages take the mean over the groups
-    of their means and of their *unbiased* variances, as PyTorch does.
+    of their means and of their *unbiased* variances, as PyTorch does. All is computed in float32.
 
     Attributes:
         momentum: weight of the old running value (PyTorch's 0.1 is 0.9 here).
@@ -65,10 +65,9 @@ class BatchNorm(nn.Module):
         return y.reshape(x.shape).astype(self.dtype or x.dtype)
 
     def _affine(self, x, factor, offset):
-        dtype = self.dtype or x.dtype
         shape = (1,) * (x.ndim - 1) + (-1,)
-        factor, offset = (v.astype(dtype).reshape(shape) for v in (factor, offset))
-        return x.astype(dtype) * factor + offset
+        y = x.astype(jnp.float32) * factor.reshape(shape) + offset.reshape(shape)
+        return y.astype(self.dtype or x.dtype)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))

@@ -77,7 +77,7 @@ class GlobalMeanPool(nn.Module):
 
 
 class AvgPool(nn.Module):
-    """Mean over `window` x `window`; zeros of the padding count, as in PyTorch."""
+    """Mean over `window` x `window`, summed in float32; zeros of the padding count, as in PyTorch."""
 
     window: int
     stride: int
@@ -87,9 +87,9 @@ class AvgPool(nn.Module):
     def __call__(self, x: Float[Array, 'b h w c']) -> Float[Array, 'b i j c']:
         side, none = (self.padding, self.padding), (0, 0)
         window, strides = (1, *(self.window,) * 2, 1), (1, *(self.stride,) * 2, 1)
-        zero = np.zeros((), x.dtype)
-        total = lax.reduce_window(x, zero, lax.add, window, strides, (none, side, side, none))
-        return total / self.window**2
+        pads, zero = (none, side, side, none), np.zeros((), np.float32)
+        total = lax.reduce_window(x.astype(jnp.float32), zero, lax.add, window, strides, pads)
+        return (total / self.window**2).astype(x.dtype)
 
 
 class AdaptiveMeanPool(nn.Module):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
@@ -20,6 +21,7 @@ from skinjax.models.tensor_files import Tensors, open_tensors
 
 # Counters of batches, and the auxiliary classifier of Inception, which we do not have.
 IGNORED = re.compile(r'.*\.num_batches_tracked|AuxLogits\..*')
+SHOWN = 20  # names in an error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +39,9 @@ class Loaded:
     notes: tuple[str, ...] = ()
 
 
-def load(path: str | Path, abstract: Mapping[str, Any], config: Any) -> Loaded:
+def load(
+    path: str | Path, abstract: Mapping[str, Any], config: Any, data: Any = None
+) -> Loaded:
     """The arrays of a weights file or of a run for the model of `config`, in float32.
 
     Bias heads (`bias_<name>`) are never loaded. Nothing is read before all names and shapes fit.
@@ -47,9 +51,10 @@ def load(path: str | Path, abstract: Mapping[str, Any], config: Any) -> Loaded:
             directory of a run or of a converted checkpoint.
         abstract: shapes of `params` and `batch_stats`.
         config: the `model` section; `leave_out` names groups that keep what they have.
+        data: the `data` section, whose mean and standard deviation are compared with a run's.
 
     Raises:
-        FileNotFoundError, ImportError: no such file, or no torch to read it.
+        FileNotFoundError, ImportError: no such file, or no torch that reads it safely.
         ValueError: missing, additional, misshapen or non-finite arrays, by name.
     """
     path = Path(path)
@@ -63,18 +68,23 @@ def load(path: str | Path, abstract: Mapping[str, Any], config: Any) -> Loaded:
     dropped = [name for name in ignored if not name.endswith('num_batches_tracked')]
     what = 'bias heads' if naming == OWN else 'the auxiliary head'
     notes = [f'{path}: {len(dropped)} arrays of {what} stay behind'] if dropped else []
-    return Loaded(unflatten_dict(values), naming, (*notes, *_differences(path, config)))
+    return Loaded(unflatten_dict(values), naming, (*notes, *_differences(path, config, data)))
 
 
-def _differences(path: Path, config: Any) -> list[str]:
+def _differences(path: Path, config: Any, data: Any) -> list[str]:
     """Notes on a run whose network computes something else with arrays of the same shapes."""
     if not (path / 'config.json').exists():
         return []
-    theirs = configs.load_run(path).model
+    run = configs.load_run(path)
+    fields = [('model', field) for field in configs.find('models', config.name).DEFAULTS]
+    if 'data' in run:  # not in the checkpoints of `convert`
+        fields += [('model', 'dtype')]
+        fields += [('data', 'mean'), ('data', 'std')] if data is not None else []
+    ours = {'model': config, 'data': data}
     return [
-        f'{path} has model.{field} = {theirs[field]!r}, this model {config.get(field)!r}'
-        for field in configs.find('models', config.name).DEFAULTS
-        if field in theirs and theirs[field] != config.get(field)
+        f'{path} has {part}.{field} = {run[part][field]!r}, this model {ours[part].get(field)!r}'
+        for part, field in fields
+        if field in run[part] and run[part][field] != ours[part].get(field)
     ]
 
 
@@ -106,7 +116,7 @@ def give(variables: Mapping[str, Any], config: Any, naming: str) -> dict[str, np
     An empty `naming` is the first that the model file has.
 
     Raises:
-        ValueError: the model has no such naming.
+        ValueError: the model has no such naming, or computes what that program does not.
     """
     family = configs.find('models', config.name)
     known = [name for name in getattr(family, 'NAMES', {}) if name != 'tensorflow']
@@ -115,6 +125,11 @@ def give(variables: Mapping[str, Any], config: Any, naming: str) -> dict[str, np
             f'no {naming!r} names for {config.name}; there are: {", ".join(known) or "none"}'
         )
     naming = naming or known[0]
+    for field, value, found in _unexpected(family, naming, config):
+        raise ValueError(
+            f'{naming} names are for {config.name} with {field} = {value!r}, found {found!r}: '
+            f'{naming} would compute something else with these weights'
+        )
     values = flatten_dict(variables)
     return {
         slot.name: np.array(slot.give(np.asarray(values[slot.path])), np.float32, order='C')
@@ -155,13 +170,19 @@ def recognise(
             f'{path} is of another network than {_network(config)}: only {explained(naming)} of '
             f'{len(named)} arrays are there; missing: {_list(missing)}'
         )
-    for field, value in getattr(family, 'EXPECTED', {}).get(naming, {}).items():
-        if config.get(field) != value:
-            raise ValueError(
-                f'{path} ({naming} names) is for config.model.{field} = {value!r}, found '
-                f'{config.get(field)!r}: set --config.model.{field}={value}'
-            )
+    for field, value, ours in _unexpected(family, naming, config):
+        raise ValueError(
+            f'{path} ({naming} names) is for config.model.{field} = {value!r}, found {ours!r}: set '
+            f'--config.model.{field}={value}'
+        )
     return naming, found[naming]
+
+
+def _unexpected(family: Any, naming: str, config: Any) -> list[tuple[str, Any, Any]]:
+    """(field, value that the weights are for, ours) where they differ."""
+    expected = getattr(family, 'EXPECTED', {}).get(naming, {})
+    pairs = [(f, value, config.get(f, family.DEFAULTS[f])) for f, value in expected.items()]
+    return [(field, value, ours) for field, value, ours in pairs if value != ours]
 
 
 def _left_out(slots: list[Slot], config: Any) -> set[Slot]:
@@ -232,8 +253,8 @@ def _network(config: Any) -> str:
 
 def _list(names: Any) -> str:
     names = [ascii(name)[1:-1] for name in names]  # as they come from a file
-    more = f' and {len(names) - 3} more' if len(names) > 3 else ''
-    return ', '.join(names[:3]) + more
+    more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
+    return ', '.join(names[:SHOWN]) + more
 
 
 def _value(path: Path, tensors: Tensors, slot: Slot) -> np.ndarray:
@@ -246,7 +267,7 @@ def _value(path: Path, tensors: Tensors, slot: Slot) -> np.ndarray:
         value = {'scale': 1.0, 'mean': 0.0, 'var': 1.0 - BatchNorm.epsilon}[slot.path[-1]]
         return np.full(slot.shape, value, np.float32)
     array = tensors[slot.name].read()
-    if array.dtype.kind not in 'fV':  # bfloat16 is of kind V
+    if array.dtype.kind != 'f' and array.dtype != ml_dtypes.bfloat16:
         raise ValueError(
             f'{path}: {slot.name} holds {array.dtype}, expected floating-point numbers'
         )

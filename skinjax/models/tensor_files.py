@@ -27,6 +27,7 @@ from skinjax.engine import checkpoint
 
 WRAPPERS = ('state_dict', 'model')  # keys under which training scripts keep the weights
 PREFIX = 'module.'  # of torch.nn.DataParallel
+OLDEST_TORCH = (2, 10)  # whose weights-only loader is safe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,7 @@ def open_tensors(path: Path) -> Iterator[Tensors]:
 
     Raises:
         FileNotFoundError: no such file, or a run without a checkpoint.
-        ImportError: a PyTorch file, and torch is not installed.
+        ImportError: a PyTorch file, and torch is not installed or too old to be safe.
         ValueError: unknown suffix, or a file that is damaged or is no plain weights file.
     """
     readers = {'.safetensors': _safetensors, '.pth': _torch, '.pt': _torch, '.npz': _npz}
@@ -133,6 +134,11 @@ def _torch(path: Path, stack: contextlib.ExitStack) -> Tensors:
             f"{path} needs PyTorch to be read: pip install 'skinjax[torch]', or save the weights "
             'as .safetensors'
         ) from None
+    if tuple(int(part) for part in torch.__version__.split('.')[:2]) < OLDEST_TORCH:
+        raise ImportError(
+            f'{path} is not read with torch {torch.__version__}, in which such files can run code '
+            "(CVE-2025-32434, CVE-2026-24747): pip install 'torch>=2.10'"
+        )
     # Only the newer, zipped form can be mapped into memory.
     mapped = zipfile.is_zipfile(path)
     with _readable(path), warnings.catch_warnings(action='ignore'):
@@ -153,7 +159,13 @@ def _torch(path: Path, stack: contextlib.ExitStack) -> Tensors:
 
 
 def _detached(value: Any) -> np.ndarray:
-    """A copy in float32: `numpy()` alone would share the memory of the file."""
+    """A copy in float32: `numpy()` alone would share the memory of the file.
+
+    Raises:
+        ValueError: it holds no floating-point numbers.
+    """
+    if not value.is_floating_point():
+        raise ValueError(f'it holds {value.dtype}, expected floating-point numbers')
     return np.array(value.detach().float().contiguous().numpy())
 
 

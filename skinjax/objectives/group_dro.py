@@ -26,6 +26,8 @@ DEFAULTS = {
 def build(config: Any, data: DataSet, steps: int) -> Objective:
     """Cross-entropy under group weights that follow the worst group.
 
+    Rows whose bias value is unknown belong to no group and are not trained on.
+
     Raises:
         ValueError: the data set does not have the bias variable, or batches are drawn by group.
     """

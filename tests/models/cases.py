@@ -13,24 +13,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
+import pytest
 from ml_collections import ConfigDict
 
 from skinjax import config as configs
-from skinjax.models import (
-    densenet,
-    efficientnet,
-    inception,
-    lesion_cnn,
-    mobilenet,
-    pretrained,
-    resnet,
-    vgg,
-)
+from skinjax.models import efficientnet, pretrained
 from skinjax.models.classifier import Classifier
 from skinjax.models.options import Options
+from tests.models.small import SMALL as ENCODERS
 from tests.models.torchvision_models import models
-from third_party.torch_baselines import lesion_cnn as torch_lesion_cnn
+
+torch = pytest.importorskip('torch')
+from third_party.torch_baselines import lesion_cnn as torch_lesion_cnn  # noqa: E402
 
 CLASSES = 5
 
@@ -54,7 +48,7 @@ class Case:
 
     family: str
     encoder: Callable[[Options], Any]
-    twin: Callable[[], torch.nn.Module]
+    twin: Callable[[], Any]
     maps: tuple[str, ...]
     size: int = 64
     batch: int = 4
@@ -74,11 +68,11 @@ def published(family: str, maps: tuple[str, ...], size: int = 224, **fields: Any
         return module.build(config)
 
     twin = functools.partial(getattr(models, variant), num_classes=CLASSES, **more)
-    gain = 2.0 if family == 'inception' else 1.0
+    gain = {'inception': 2.0, 'efficientnet': 1.5}.get(family, 1.0)
     return Case(family, encoder, twin, maps, size, batch=2, gain=gain, gradient=2e-3)
 
 
-def small_vgg() -> torch.nn.Module:
+def small_vgg() -> Any:
     """VGG-16-BN with narrow dense layers."""
     net, n = models.vgg16_bn(), torch.nn
     dense = (n.Linear(512 * 7 * 7, 24), n.ReLU(), n.Dropout(), n.Linear(24, 24), n.ReLU())
@@ -86,7 +80,7 @@ def small_vgg() -> torch.nn.Module:
     return net
 
 
-def small_efficientnet() -> torch.nn.Module:
+def small_efficientnet() -> Any:
     """A quarter of the width and half the depth of B0."""
     from torchvision.models.efficientnet import EfficientNet, MBConvConfig
 
@@ -113,7 +107,7 @@ LESION_CNN = tuple(f'block{i}' for i in range(1, 6))
 SMALL = {
     'resnet': Case(
         'resnet',
-        lambda o: resnet.ResNet(resnet.Variant((1, 2, 1, 1), cardinality=32, group_width=4), o),
+        ENCODERS['resnet'],
         lambda: models.ResNet(
             models.resnet.Bottleneck, [1, 2, 1, 1], CLASSES, groups=32, width_per_group=4
         ),
@@ -121,14 +115,14 @@ SMALL = {
     ),
     'densenet': Case(
         'densenet',
-        lambda o: densenet.DenseNet(densenet.Variant((2, 3, 2, 2), 8, 16), o),
+        ENCODERS['densenet'],
         lambda: models.DenseNet(8, (2, 3, 2, 2), 16, num_classes=CLASSES),
         DENSENET,
     ),
-    'vgg': Case('vgg', lambda o: vgg.VGG(True, 24, o), small_vgg, VGG_BN),
+    'vgg': Case('vgg', ENCODERS['vgg'], small_vgg, VGG_BN),
     'inception': Case(
         'inception',
-        inception.Inception,
+        ENCODERS['inception'],
         functools.partial(
             models.inception_v3, num_classes=CLASSES, aux_logits=False, init_weights=False
         ),
@@ -137,20 +131,17 @@ SMALL = {
         gain=2.0,
     ),
     'efficientnet': Case(
-        'efficientnet',
-        lambda o: efficientnet.EfficientNet(0.25, 0.5, options=o),
-        small_efficientnet,
-        EFFICIENTNET,
+        'efficientnet', ENCODERS['efficientnet'], small_efficientnet, EFFICIENTNET, gain=1.5
     ),
     'mobilenet': Case(
         'mobilenet',
-        lambda o: mobilenet.MobileNetV2(options=o),
+        ENCODERS['mobilenet'],
         functools.partial(models.mobilenet_v2, num_classes=CLASSES),
         MOBILENET,
     ),
     'lesion_cnn': Case(
         'lesion_cnn',
-        lambda o: lesion_cnn.LesionCNN(options=o),
+        ENCODERS['lesion_cnn'],
         functools.partial(torch_lesion_cnn.LesionCNN, CLASSES, 64),
         LESION_CNN,
         naming='torch_baselines',

@@ -6,15 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from jax import lax
-from torch import nn
 
 from skinjax.models.conv import Conv, depthwise
 from skinjax.models.layers import ReLU6, drop_branch, dropout, fold
 from skinjax.models.norm import BatchNorm
 from skinjax.models.pooling import AdaptiveMeanPool, AvgPool, GlobalMeanPool, MaxPool
 
+torch = pytest.importorskip('torch')
+nn = torch.nn
 IMAGES = np.random.default_rng(0).normal(0.5, 2.0, (8, 6, 6, 4)).astype(np.float32)
 
 
