@@ -9,7 +9,7 @@ import fcntl
 import importlib
 import importlib.util
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -218,12 +218,12 @@ def compare(runs: dict[str, Config], **fields: Any) -> Config:
     return ConfigDict(_replace("kind 'compare'", values, fields)).lock()
 
 
-def resolve(config: Config, given: Iterable[str] = ()) -> Config:
+def resolve(config: Config, given: Mapping[str, Any] | None = None) -> Config:
     """A frozen-shape copy of `config` after checking what the lock cannot.
 
     Args:
         config: of any kind.
-        given: the dotted fields that the command line has replaced.
+        given: dotted fields and their values that were replaced after it was made.
 
     Raises:
         ValueError: unknown kind or plug-in, fields that do not belong to the named plug-in, or a
@@ -236,7 +236,7 @@ def resolve(config: Config, given: Iterable[str] = ()) -> Config:
     for section in PLUGINS:
         if section in config and len(config[section]):
             _belongs(section, config[section])
-    _keeps_names(given)
+    _keeps_names(given or {})
     return config.copy_and_resolve_references()
 
 
@@ -256,14 +256,14 @@ def _belongs(section: str, values: Config) -> None:
             )
 
 
-def _keeps_names(fields: Iterable[str]) -> None:
+def _keeps_names(fields: Mapping[str, Any]) -> None:
     """Plug-ins that share field names would else run with the settings of each other."""
-    for field in fields:
+    for field, value in fields.items():
         *_, section, leaf = ('', *field.split('.'))
         if section in PLUGINS and leaf == 'name':
             raise ValueError(
-                f'config.{field} cannot be changed, because the other fields of its section belong '
-                'to the plug-in that they were made for: start from a config made for it'
+                f'config.{field} cannot be set to {value!r}, because the fields beside it were '
+                f'made for the plug-in before: start from a config made for {value!r}'
             )
 
 

@@ -58,7 +58,7 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     for note in loaded.notes:
         print(f'note: {note}')
     print(
-        f'{model.get("variant", model.name)}, {loaded.naming} names: {result["arrays"]} arrays, '
+        f'{_label(model)}, {loaded.naming} names: {result["arrays"]} arrays, '
         f'{result["parameters"]:,} parameters, {result["outputs"]} outputs\nwritten: {target}',
         flush=True,
     )
@@ -71,6 +71,11 @@ def _check(config: Any, source: Path, target: Path) -> None:
     if target.suffix in FOREIGN:
         raise ValueError(
             f'config.target is {target}: name a file that ends in .safetensors, or a directory'
+        )
+    if config.naming and target.suffix != '.safetensors':
+        raise ValueError(
+            f'config.naming is {config.naming!r}, but the directory {target} would hold our own '
+            'names: name a .safetensors file as config.target, or leave the naming out'
         )
     if target.exists() or target.is_symlink():
         raise ValueError(f'{target} exists: choose another config.target, or delete it')
@@ -87,11 +92,10 @@ def _network(config: Any, source: Path) -> tuple[Any, int]:
                 f'{source} is of kind {run.get("kind")!r} and has no weights of one network: name '
                 'a run of kind train, or a converted checkpoint'
             )
-        mine, theirs = ((m.name, m.get('variant')) for m in (config.model or run.model, run.model))
-        if mine != theirs:
+        given = config.model or run.model
+        if (given.name, given.get('variant')) != (run.model.name, run.model.get('variant')):
             raise ValueError(
-                f'{source} is a run of {_label(*theirs)}, not of {_label(*mine)}: leave the '
-                'variant out'
+                f'{source} is a run of {_label(run.model)}, not of {_label(given)}: give no variant'
             )
         kept = {'pretrained': '', 'leave_out': config.model.get('leave_out', ())}
         model = ConfigDict({**options.COMMON, **run.model.to_dict(), **kept})
@@ -102,6 +106,10 @@ def _network(config: Any, source: Path) -> tuple[Any, int]:
             '--config=configs/convert.py:resnet50'
         )
     return config.model, config.image_size
+
+
+def _label(model: Any) -> str:
+    return model.get('variant', model.name)
 
 
 def abstract(model: Any, size: int = 224, outputs: int = 1) -> Any:

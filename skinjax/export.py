@@ -5,14 +5,16 @@ weights.safetensors   encoder, main head and batch statistics, by name
 model.json            labels, input, threshold, weights, sums of the files, versions, the proof
 predict.py            a loader and command line: `skinjax/exported.py`
 MODEL_CARD.md         what the model is for, what it was trained on, how it did
+config.json           what was asked for, with the names of folders but not where they are
 """
 
+import contextlib
 import hashlib
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,29 +61,61 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         ValueError: unknown platform or choice, or the work directory is in use.
         RuntimeError: the exported model does not predict what `evaluate` does.
     """
-    if configs.done(config, workdir):
+    public, source = _public(config), Path(config.init_from)
+    if configs.done(public, workdir):
+        facts = exported.Model(workdir).facts
+        _same_run(facts, source, workdir)
         print(f'{workdir} is done: {workdir}/MODEL_CARD.md (delete it to run again)', flush=True)
-        return exported.Model(workdir).facts
-    source = Path(config.init_from)
+        return facts
     trained = _trained(config, source)
     results = evaluate.read_results(source)
     cpu = Mesh('jit', tuple(jax.local_devices(backend='cpu')[:1]))
-    data, objective, step, variables = evaluate.restore(source, trained, cpu)
-    workdir.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix='.export-', dir=workdir.parent) as folder:
-        staged = Path(folder)
+    with _staging(workdir) as staged:
+        data, objective, step, variables = evaluate.restore(source, trained, cpu)
         facts = write(staged, config, trained, data, objective, variables, results)
         facts['proof'] = prove(staged, trained, data, objective, variables, cpu)
         facts['step'] = step
         write_json(staged / 'model.json', facts)
         write_atomic(staged / 'MODEL_CARD.md', card.model_card(facts, results, trained))
         with configs.lock(workdir):
-            configs.claim(config, workdir)
+            configs.claim(public, workdir)
             for name in FILES:
                 (staged / name).replace(workdir / name)
             write_atomic(workdir / 'DONE', f'step {step}\n')
     print(f'proved equal on {facts["proof"]["rows"]} images: {workdir}/MODEL_CARD.md', flush=True)
     return facts
+
+
+def _public(config: Any) -> Any:
+    """`config` with the names of folders alone: where they are is nobody's business."""
+    fields = {'init_from': Path(config.init_from).resolve().name, 'root': Path(config.root).name}
+    return configs.override(config, fields)
+
+
+def _same_run(facts: Mapping[str, Any], source: Path, workdir: Path) -> None:
+    """The folders of two runs can have the same name."""
+    results = source / 'results.json'
+    if results.exists() and facts.get('results') != _sum(results):
+        raise ValueError(
+            f'{workdir} holds the export of another run than {source}, or of other results of it: '
+            'choose another --workdir, or delete it'
+        )
+
+
+@contextlib.contextmanager
+def _staging(workdir: Path) -> Iterator[Path]:
+    """A folder beside `workdir`, which is looked at before the long work, not only after it.
+
+    Raises:
+        OSError: the one or the other cannot be written to.
+        ValueError: `workdir` is in use.
+    """
+    workdir.parent.mkdir(parents=True, exist_ok=True)
+    if workdir.exists():
+        with configs.lock(workdir):
+            pass
+    with tempfile.TemporaryDirectory(prefix='.export-', dir=workdir.parent) as folder:
+        yield Path(folder)
 
 
 def _trained(config: Any, source: Path) -> Any:
@@ -148,6 +182,7 @@ def write(
         'data': {'name': data.name, 'bias': {k: list(v) for k, v in data.bias.items()}},
         'seed': trained.seed,
         'run': Path(config.init_from).resolve().name,
+        'results': _sum(Path(config.init_from) / 'results.json'),
     }
     write_json(folder / 'model.json', facts)  # the proof loads the folder as users do
     return facts

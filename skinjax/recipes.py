@@ -8,6 +8,7 @@ UNLEARNING = ('lntl', 'tabe', 'clgr')
 VARIANTS = (
     '', 'oracle', 'resample', 'paper', 'cameras', 'isic2017', 'isic2017_instrument', 'folder',
 )  # fmt: skip
+MILD = {'lntl': {'reversal': 0.1}, 'tabe': {}, 'clgr': {'confusion': 0.3, 'reversal': 0.1}}
 METHODS = ('baseline', 'resample', 'group_dro', *UNLEARNING)
 FLAGS = ('ruler', 'ink', 'dark_corner', 'hair')
 PLAIN_FINETUNING = ('', 'scratch', 'head', 'melanoma')
@@ -44,7 +45,8 @@ def unlearning(method: str, variant: str = '') -> configs.Config:
         if variant == 'paper':
             fields |= configs.find('objectives', method).PAPER | {'head_steps': 1}
         if bias != 'ruler':
-            fields |= {'conditional': True}
+            # A variable of many values that goes with the class: within each class, and gently.
+            fields |= {'conditional': True} | MILD[method]
     source = 'isic2017' if variant.startswith('isic2017') else 'synthetic'
     if variant == 'folder':
         source = 'folder'

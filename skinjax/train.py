@@ -190,7 +190,7 @@ class Trainer:
             return None
         now = self.abstract()
         shapes = {'params': now.params, 'batch_stats': now.model.get('batch_stats', {})}
-        return pretrained.load(path, shapes, self.config.model)
+        return pretrained.load(path, shapes, self.config.model, self.config.data)
 
     def fresh(self) -> state.TrainState:
         """The initial state: at random, from `model.pretrained`, with `train.head_first`."""

@@ -142,7 +142,10 @@ def shrink(config: configs.Config, *, linear: bool = False, **fields: Any) -> co
     if config.kind == 'compare':
         runs = {name: shrink(run, linear=linear, **fields) for name, run in config.runs.items()}
         kept = {name: config[name] for name in config if name not in ('kind', 'runs')}
-        return configs.compare(runs, **{**kept, 'seeds': tuple(config.seeds)[:1], 'jobs': 1})
+        # The runs have no MLP probe, and a column that no run has is an error.
+        columns = tuple(pair for pair in config.columns if '.mlp.' not in pair[1])
+        kept |= {'columns': columns, 'seeds': tuple(config.seeds)[:1], 'jobs': 1}
+        return configs.compare(runs, **kept)
     wanted = {name: value for name, value in {**TINY, **fields}.items() if has(config, name)}
     config = configs.override(config, wanted)
     if linear and 'model' in config:

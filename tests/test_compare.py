@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from skinjax import compare, recipes
 from skinjax import config as configs
+from skinjax.engine.writer import write_json
 from skinjax.predictions import Predictions
 from tests.helpers import TINY, shrink, small_run
 
@@ -51,7 +52,86 @@ def test_summary_by_hand():
 
 def test_unknown_reference(tmp_path):
     config = configs.compare({'a': small_run()}, reference='b')
-    with pytest.raises(ValueError, match="'b' is not among the runs: a"):
+    with pytest.raises(ValueError, match=r"reference: 'b' is not among the runs; known: 'a'"):
+        compare.run(config, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('fields', 'text'),
+    [
+        ({'seeds': ()}, r'config.seeds is \(\)'),
+        ({'seeds': (3, 3)}, r'config.seeds is \(3, 3\): .* each of them once'),
+        ({'jobs': 0}, 'config.jobs is 0'),
+        ({'ceiling': 'b'}, "config.ceiling: 'b' is not among the runs"),
+        ({'order': ('a', 'bse')}, "config.order: 'bse' is not among the runs; known: 'a'"),
+        (
+            {'columns': COLUMNS, 'drawn': ('plian',)},
+            r"config.drawn: 'plian' is not among the columns; .*did you mean 'plain'",
+        ),
+    ],
+)
+def test_what_can_be_seen_to_be_wrong_is_said_before_anything_is_written(fields, text, tmp_path):
+    config = configs.compare({'a': small_run()}, **fields)
+    with pytest.raises(ValueError, match=text):
+        compare.run(config, tmp_path / 'w')
+    assert not (tmp_path / 'w').exists()
+
+
+def test_a_column_that_no_run_has_is_named(tmp_path):
+    config = configs.compare({'a': small_run(), 'b': small_run()}, seeds=(0,))
+    jobs = compare.plan(config, tmp_path)
+    results = {'splits': {'plain': {'auc': {'value': 0.5}}}, 'worst': None}
+    for (name, *_), (_, folder) in jobs.items():
+        write_json(folder / 'results.json', results | ({'extra': 2} if name == 'b' else {}))
+
+    def collect(path):
+        config.columns = (('x', path),)
+        return compare.collect(config, jobs)
+
+    assert collect('splits.plain.auc.value') == {'a': {'x': [0.5]}, 'b': {'x': [0.5]}}
+    assert np.isnan(collect('worst.auc.value')['a']['x'])
+    assert np.isnan(collect('extra')['a']['x']) and collect('extra')['b']['x'] == [2]
+    text = r"config.columns: no run has .*'splits.plian.auc.*no 'plian'.*did you mean 'plain'"
+    with pytest.raises(ValueError, match=text):
+        collect('splits.plian.auc.value')
+    with pytest.raises(ValueError, match=r"config.columns: .*no number; known: 'value'"):
+        collect('splits.plain.auc')
+
+
+def test_the_directory_of_another_run_is_left_as_it_is(tmp_path):
+    config = configs.compare({'a': small_run()}, seeds=(0,))
+    work = tmp_path / 'w'
+    configs.claim(small_run(), work)
+    (work / 'DONE').touch()
+    before = (work / 'config.json').read_bytes()
+    with pytest.raises(ValueError, match=r"another config \(kind: 'train' -> 'compare'\)"):
+        compare.run(config, work)
+    assert {path.name for path in work.iterdir()} == {'config.json', 'DONE'}
+    assert (work / 'config.json').read_bytes() == before
+    (work / 'config.json').unlink()
+    with pytest.raises(ValueError, match='is no run'):
+        compare.run(config, work)
+    assert [path.name for path in work.iterdir()] == ['DONE']
+
+
+def test_an_interrupted_comparison_is_known_and_may_change_in_what_is_free(tmp_path, monkeypatch):
+    config = configs.compare({'a': small_run(), 'b': small_run()}, seeds=(0,), columns=COLUMNS)
+
+    def stop(jobs, workers):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compare, 'execute', stop)
+    for fields in ({}, {'seeds': (0, 1), 'jobs': 2, 'note': 'x', 'order': ('b',), 'drawn': ()}):
+        config = configs.override(config, fields)
+        with pytest.raises(KeyboardInterrupt):
+            compare.run(config, tmp_path)
+        assert configs.load_run(tmp_path).to_dict() == config.to_dict()
+    changed = configs.override(config, {'reference': 'a'})
+    (tmp_path / 'DONE').touch()
+    with pytest.raises(ValueError, match=r"another config \(reference: '' -> 'a'\)"):
+        compare.run(changed, tmp_path)
+    assert (tmp_path / 'DONE').exists()
+    with configs.lock(tmp_path), pytest.raises(ValueError, match='another process'):
         compare.run(config, tmp_path)
 
 

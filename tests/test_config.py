@@ -1,6 +1,8 @@
 """Locked configs, plug-ins by file name, claims on work directories."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -19,8 +21,19 @@ def test_a_typo_names_the_near_miss():
 
 
 def test_an_unknown_plugin_lists_its_siblings():
-    with pytest.raises(ValueError, match=r"did you mean 'clgr'.*baseline.*double.*tabe"):
+    with pytest.raises(
+        ValueError, match=r"; known: 'baseline'.*'double'.*'tabe'.*; did you mean 'clgr'"
+    ):
         configs.find('objectives', 'clg')
+
+
+@pytest.mark.parametrize(
+    ('folder', 'name'),
+    [('objectives', 'network'), ('data', 'images'), ('data', ''), ('models', 'os.path')],
+)
+def test_a_module_that_is_no_plugin_is_as_unknown_as_any(folder, name):
+    with pytest.raises(ValueError, match=f"no '{name}' among {folder} .*; known: '"):
+        configs.find(folder, name)
 
 
 def test_a_dotted_name_is_imported_as_given():
@@ -49,6 +62,26 @@ def test_a_changed_name_without_its_fields_is_refused():
         ValueError, match=r"objective.name is 'clgr', but .*lacks its fields.*'cap'"
     ):
         configs.resolve(config)
+
+
+def test_fields_of_another_plugin_are_refused():
+    values = configs.to_json(recipes.unlearning('clgr'))
+    values['objective']['name'] = 'baseline'
+    with pytest.raises(ValueError, match=r'has fields that it does not know.*made for it'):
+        configs.resolve(configs.from_json(values))
+
+
+def test_the_name_of_a_plugin_stays_even_where_the_fields_are_the_same():
+    config = recipes.unlearning('clgr')
+    given = {'objective.name': 'tabe', 'objective.confusion': 0.2}
+    config.objective.update(name='tabe', confusion=0.2)
+    with pytest.raises(ValueError, match=r"config.objective.name .*made for 'tabe'"):
+        configs.resolve(config, given)
+    with pytest.raises(ValueError, match=r'config.objective.name'):
+        configs.override(recipes.unlearning('clgr'), given)
+    both = configs.compare({'clgr': recipes.unlearning('clgr')})
+    with pytest.raises(ValueError, match=r'config.runs.clgr.objective.name'):
+        configs.override(both, {'runs.clgr.objective.name': 'tabe'})
 
 
 @pytest.mark.parametrize(
@@ -81,6 +114,51 @@ def test_claim(tmp_path):
     (tmp_path / 'notes.txt').touch()
     with pytest.raises(ValueError, match='not empty and is no run'):
         configs.claim(config, tmp_path)
+    with pytest.raises(ValueError, match='not empty and is no run'):
+        configs.done(config, tmp_path)
+
+
+def test_another_kind_is_told_without_the_fields_of_both(tmp_path):
+    configs.claim(recipes.unlearning('baseline'), tmp_path)
+    with pytest.raises(ValueError, match=r"another config \(kind: 'train' -> 'generate'\)"):
+        configs.claim(configs.generate(), tmp_path)
+
+
+def test_a_run_that_was_killed_while_it_wrote_its_config_begins_anew(tmp_path, monkeypatch):
+    config, work = recipes.unlearning('baseline'), tmp_path / 'run'
+    with monkeypatch.context() as patch, configs.lock(work):
+        patch.setattr(Path, 'replace', lambda *_: pytest.fail('killed'))
+        patch.setattr(Path, 'unlink', lambda *_, **__: None)  # nobody tidies up
+        with pytest.raises(pytest.fail.Exception):
+            configs.claim(config, work)
+    assert {path.name for path in work.iterdir()} == {
+        configs.LOCK,
+        f'.config.json.{os.getpid()}.tmp',
+    }
+    assert not configs.done(config, work)
+    with configs.lock(work):
+        assert not configs.claim(config, work)
+    assert {path.name for path in work.iterdir()} == {configs.LOCK, 'config.json'}
+
+
+def test_the_lock_holds_while_the_config_is_replaced(tmp_path):
+    config = recipes.unlearning('baseline')
+    with configs.lock(tmp_path):
+        configs.claim(config, tmp_path)
+        (tmp_path / 'config.json').unlink()
+        configs.claim(config, tmp_path)
+        with pytest.raises(ValueError, match='another process'), configs.lock(tmp_path):
+            pass
+    with configs.lock(tmp_path):
+        pass
+
+
+def test_a_damaged_config_is_named(tmp_path):
+    path = tmp_path / 'config.json'
+    path.write_text('{"kind": ')
+    for read in (configs.load_run, lambda work: configs.done(configs.train(), work)):
+        with pytest.raises(ValueError, match=f'{path}: not valid JSON'):
+            read(tmp_path)
 
 
 def test_differences_are_named_by_their_path():
@@ -115,3 +193,19 @@ def test_load_run_of_another_kind_is_as_stored(tmp_path):
 def test_load_run_without_a_run(tmp_path):
     with pytest.raises(FileNotFoundError, match='not the directory of a run'):
         configs.load_run(tmp_path)
+
+
+def test_load_trained_names_the_field(tmp_path):
+    config = configs.evaluate()
+    with pytest.raises(ValueError, match=r'^config.init_from is empty: give the directory'):
+        configs.load_trained(config)
+    config.init_from = str(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r'^config.init_from: .*not the directory of a run'):
+        configs.load_trained(config)
+    configs.claim(configs.generate(), tmp_path)
+    with pytest.raises(ValueError, match=r"^config.init_from: .* is a run of kind 'generate'"):
+        configs.load_trained(config)
+    train = recipes.unlearning('tabe')
+    configs.claim(train, tmp_path / 'run')
+    config.init_from = str(tmp_path / 'run')
+    assert configs.load_trained(config).to_dict() == train.to_dict()

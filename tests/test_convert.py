@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from skinjax import config as configs
 from skinjax import convert, train
+from skinjax.engine.writer import write_json
 from skinjax.models import pretrained
 from tests.helpers import call, flags, small_run
 
@@ -102,6 +103,20 @@ class TestThereAndBack:
             f"{tmp_path / 'weights'} has model.variant = 'max', this model 'avg'",
         )
         jax.tree.map(np.testing.assert_array_equal, loaded.variables, variables)
+
+    def test_a_run_of_other_pixels_is_told(self, source, tmp_path):
+        convert_to(tmp_path / 'run', source)
+        theirs = configs.train(model=configs.plugin('models', 'resnet', variant='narrow'))
+        fields: Any = {'data.mean': (0.1,) * 3, 'model.dtype': 'bfloat16'}
+        run = configs.override(theirs, fields)
+        write_json(tmp_path / 'run' / 'config.json', configs.to_json(run))
+        shapes = convert.abstract(run.model, 32, 3)
+        loaded = pretrained.load(tmp_path / 'run', shapes, theirs.model, theirs.data)
+        assert loaded.notes == (
+            f"{tmp_path / 'run'} has model.dtype = 'bfloat16', this model 'float32'",
+            f'{tmp_path / "run"} has data.mean = {(0.1,) * 3}, this model {theirs.data.mean}',
+        )
+        assert not pretrained.load(tmp_path / 'run', shapes, run.model, run.data).notes
 
     def test_the_target_is_the_work_directory_where_none_is_named(self, source, tmp_path):
         config = configs.override(configs.convert('narrow'), {'source': str(source)})
@@ -279,6 +294,7 @@ class TestTargets:
             ({'target': 'x.pth'}, r'ends in \.safetensors'),
             ({'naming': 'keras', 'target': 'x.safetensors'}, "no 'keras' names .* torchvision"),
             ({'source': ''}, 'config.source is empty'),
+            ({'naming': 'timm'}, "naming is 'timm', but the directory out would hold our own"),
         ],
     )
     def test_mistakes(self, fields, text, source, tmp_path, monkeypatch):
@@ -295,6 +311,28 @@ class TestTargets:
             convert_to(tmp_path / 'out', source, network='')
         with pytest.raises(ValueError, match=r"unknown network 'resnet51'.*resnet50"):
             configs.convert('resnet51')
+
+    @pytest.mark.parametrize('kind', ['export', 'compare'])
+    def test_a_source_without_a_network(self, kind, tmp_path):
+        config = configs.export() if kind == 'export' else configs.compare({})
+        write_json(tmp_path / 'config.json', configs.to_json(config))
+        with pytest.raises(ValueError, match=f"{tmp_path} is of kind '{kind}' and has no weights"):
+            convert_to(tmp_path / 'out', tmp_path, network='')
+
+    def test_a_variant_beside_a_run_must_be_its_own(self, source, tmp_path):
+        convert_to(tmp_path / 'run', source)
+        with pytest.raises(ValueError, match='is a run of narrow, not of resnet18'):
+            convert_to(tmp_path / 'out', tmp_path / 'run', network='resnet18')
+        assert convert_to(tmp_path / 'out', tmp_path / 'run')['outputs'] == 3
+
+    def test_no_torch_names_for_tensorflows_padding(self, tmp_path):
+        config = configs.override(configs.convert('mobilenet_v2').model, {'padding': 'tf'})
+        variables = jax.tree.map(
+            lambda x: np.zeros(x.shape, np.float32), convert.abstract(config, 32)
+        )
+        for naming in ('torchvision', 'timm', ''):
+            with pytest.raises(ValueError, match=r"padding = 'torch', found 'tf'"):
+                pretrained.give(variables, config, naming)
 
 
 def test_the_command_line(state, tmp_path):

@@ -69,7 +69,7 @@ def validation(source: Path) -> tuple[np.ndarray, DataSet]:
 
 def test_the_export_holds_what_is_promised(source, folder):
     names = {path.name for path in folder.iterdir()}
-    assert names == {*export.FILES, 'config.json', 'DONE'}
+    assert names == {*export.FILES, 'config.json', 'DONE', configs.LOCK}
     assert {path.name for path in folder.parent.iterdir()} == {'run', 'out'}
     facts = json.loads((folder / 'model.json').read_text())
     results = evaluate.read_results(source)
@@ -78,6 +78,8 @@ def test_the_export_holds_what_is_promised(source, folder):
     assert facts['jax']['platforms'] == ['cpu', 'cuda', 'tpu']
     assert facts['proof']['batch_sizes'] == [1, 3, 8]
     assert max(facts['proof']['largest_difference'].values()) <= 1e-6
+    assert facts['run'] == json.loads((folder / 'config.json').read_text())['init_from'] == 'run'
+    assert not any(bytes(source.parent) in path.read_bytes() for path in folder.iterdir())
     weights = safetensors.numpy.load_file(folder / 'weights.safetensors')
     assert set(weights) == set(facts['weights'])
     assert not any('bias_' in name for name in weights)
@@ -94,6 +96,18 @@ def test_a_second_call_says_that_it_is_done(source, folder):
     assert (folder / 'model.json').stat().st_mtime_ns == before
     with pytest.raises(ValueError, match=r"tta: 'run' -> 'on'"):
         export.run(configs.export(init_from=str(source), tta='on'), folder)
+
+
+def test_another_run_of_the_same_name_is_not_done(source, folder, tmp_path):
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / 'results.json').write_text('{}')
+    with pytest.raises(ValueError, match='holds the export of another run'):
+        export.run(configs.export(init_from=str(tmp_path / 'run')), folder)
+
+
+def test_of_folders_the_name_alone_is_kept():
+    kept = export._public(configs.export(init_from='/home/me/runs/clgr/', root='/home/me/isic'))
+    assert (kept.init_from, kept.root) == ('clgr', 'isic')
 
 
 def test_any_batch_size_gives_the_predictions_of_the_run(source, folder):
@@ -194,6 +208,22 @@ def test_mistakes_are_one_line_and_leave_nothing_behind(source, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {'bare'}
 
 
+@pytest.mark.parametrize('use', ['in use', 'below a file'])
+def test_an_unusable_work_directory_is_found_first(use, source, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate, 'restore', lambda *_: pytest.fail('restored in vain'))
+    config, work = configs.export(init_from=str(source)), tmp_path / 'work'
+    if use == 'in use':
+        with (
+            configs.lock(work),
+            pytest.raises(ValueError, match=f'another process is running in {work}'),
+        ):
+            export.run(config, work)
+    else:
+        work.touch()
+        with pytest.raises(OSError, match=str(work)):
+            export.run(config, work / 'export')
+
+
 def test_a_model_that_is_not_equal_is_not_exported(source, tmp_path, monkeypatch):
     stored = export.flat_weights
     name = 'params/head/bias'
@@ -246,6 +276,18 @@ def test_classes_and_views(model, classes, tta, tmp_path):
     if tta:
         turned = jax.jit(compiled.call)(weights, batch.swapaxes(1, 2)[:, ::-1])
         assert np.allclose(turned['probabilities'], out['probabilities'], atol=1e-6)
+
+
+def test_depthwise_convolutions_take_any_batch():
+    """Traced without compiling: the other test holds the numbers of exported models."""
+    config = small(configs.train(model='mobilenet'), **{'data.image_size': 32})
+    objective = network.create(config, tiny_data(32)).objective({}, ())
+    example = {'image': jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.uint8)}
+    shapes = jax.eval_shape(objective.init, jax.random.key(0), example)
+    weights = serialize.flat_weights(jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes))
+    compiled = serialize.compile_model(objective, config, weights, ('cpu', 'cuda'))
+    (features,) = (out for out in compiled.out_avals if out.shape[1] == 1280)
+    assert str(features.shape[0]) == 'b'
 
 
 def random_variables(objective: Objective):

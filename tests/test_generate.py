@@ -32,7 +32,7 @@ def test_the_work_directory_is_the_data_set(written, capsys):
     found = {path.name for path in written.iterdir()}
     assert found == {
         'config.json', 'results.json', 'images', 'masks', 'records.csv', 'dataset.json', 'figures',
-        'report.html', 'DONE',
+        'report.html', 'DONE', '.lock',
     }  # fmt: skip
     assert len(list((written / 'images').iterdir())) == 48 + 16 + 5 * 16
     again = generate.run(settings(SIZES), written)

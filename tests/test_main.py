@@ -27,6 +27,12 @@ def test_help_is_quick_and_names_the_flags():
         (['--config=configs/clgr.py', '--config.optimizer.lerning_rate=1'], 'learning_rate'),
         (['--config=configs/clgr.py:isic2016'], "unknown variant 'isic2016'"),
         (['--config=configs/clgr.py', '--config.objective.name=clg'], "did you mean 'clgr'"),
+        (['--config=configs/clgr.py', '--config.objective.name=network'], "no 'network' among"),
+        (['--config=configs/clgr.py', '--config.objective.name=tabe'], "made for 'tabe'"),
+        (
+            ['--config=configs/clgr.py', 'config.seed=7'],
+            "error: unexpected argument 'config.seed=7': options begin with --",
+        ),
         (['--config=configs/clgr.py:isic2017'], 'data.root'),
         (
             ['--config=configs/clgr.py', '--config.data.bias=("rulr",)'],
@@ -57,7 +63,7 @@ def test_run_then_again_then_with_another_seed(tmp_path):
     found = {path.name for path in (tmp_path / 'w').iterdir()}
     assert found == {
         'config.json', 'metrics.jsonl', 'results.json', 'predictions', 'checkpoints', 'figures',
-        'report.html', 'DONE',
+        'report.html', 'DONE', '.lock',
     }  # fmt: skip
     assert {'roc.png', 'calibration.png'} == {p.name for p in (tmp_path / 'w/figures').iterdir()}
     again = call(*arguments)

@@ -44,7 +44,7 @@ def test_a_run_that_meets_a_damaged_image_continues_once_it_is_mended(tmp_path):
         train.run(config, tmp_path / 'w')
     assert '\n' not in str(error.value)
     left = {path.name for path in (tmp_path / 'w').iterdir()}
-    assert left == {'config.json', 'metrics.jsonl', 'checkpoints'}
+    assert left == {'config.json', 'metrics.jsonl', 'checkpoints', '.lock'}
     assert {path.name for path in (tmp_path / 'w' / 'checkpoints').iterdir()} == {'2', '3'}
     path.write_bytes(good)
     again = train.run(config, tmp_path / 'w')

@@ -108,11 +108,10 @@ def depthwise(
 
 
 def _filter(padded, kernel, stride) -> Any:
-    """The sum over the taps, in float32 at least: bfloat16 would round it after each of them."""
-    dtype = jnp.promote_types(padded.dtype, jnp.float32)
-    kernel = kernel.astype(dtype)
+    """The sum over the taps, in float32: bfloat16 would round it after each of them."""
+    wide = kernel.astype(jnp.float32)
     parts = _taps(padded, kernel.shape, stride)
-    total: Any = sum(part.astype(dtype) * kernel[tap][None, None, None] for tap, part in parts)
+    total: Any = sum(part.astype(jnp.float32) * wide[tap][None, None, None] for tap, part in parts)
     return total.astype(padded.dtype)
 
 
@@ -143,14 +142,13 @@ def _depthwise_backward(stride, pads, residual, gradient):
 
     def add(n, totals):
         image, mine = (
-            lax.dynamic_slice_in_dim(a, n, 1) for a in (padded, gradient.astype(totals[0].dtype))
+            lax.dynamic_slice_in_dim(a, n, 1) for a in (padded, gradient.astype(jnp.float32))
         )
         parts = _taps(image, kernel.shape, stride)
         return [t + (p * mine)[0] for t, (_, p) in zip(totals, parts, strict=True)]
 
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
-    padded = jnp.pad(x, ((0, 0), *pads, (0, 0))).astype(dtype)
-    zeros = [jnp.zeros(gradient.shape[1:], dtype) for _ in range(kernel.shape[0] * kernel.shape[1])]
+    padded = jnp.pad(x, ((0, 0), *pads, (0, 0))).astype(jnp.float32)
+    zeros = [jnp.zeros(gradient.shape[1:]) for _ in range(kernel.shape[0] * kernel.shape[1])]
     totals = lax.fori_loop(0, x.shape[0], add, zeros)
     dk = jnp.stack([total.sum((0, 1)) for total in totals]).reshape(kernel.shape)
     return dx, dk.astype(kernel.dtype)

@@ -3,7 +3,8 @@
     densenet121    growth 32, blocks of 6, 12, 24, 16 layers, 1024 features
     densenet161    growth 48, blocks of 6, 12, 36, 24 layers, 2208 features
 
-He initialisation over the fan-in, by a normal distribution that is not truncated, as in torchvision.
+He initialisation over the fan-in, from normal distributions that are not truncated, as in
+torchvision.
 """
 
 import dataclasses

@@ -77,7 +77,7 @@ class GlobalMeanPool(nn.Module):
 
 
 class AvgPool(nn.Module):
-    """Mean over `window` x `window`, summed in float32; zeros of the padding count, as in PyTorch."""
+    """Mean over `window` x `window`, in float32; zeros of the padding count, as in PyTorch."""
 
     window: int
     stride: int

@@ -39,9 +39,7 @@ class Loaded:
     notes: tuple[str, ...] = ()
 
 
-def load(
-    path: str | Path, abstract: Mapping[str, Any], config: Any, data: Any = None
-) -> Loaded:
+def load(path: str | Path, abstract: Mapping[str, Any], config: Any, data: Any = None) -> Loaded:
     """The arrays of a weights file or of a run for the model of `config`, in float32.
 
     Bias heads (`bias_<name>`) are never loaded. Nothing is read before all names and shapes fit.

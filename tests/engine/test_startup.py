@@ -5,7 +5,8 @@ import signal
 
 import pytest
 
-from skinjax.engine.startup import Interrupts, default_workdir
+from skinjax import config as configs
+from skinjax.engine.startup import Interrupts, default_workdir, hold
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,21 @@ from skinjax.engine.startup import Interrupts, default_workdir
 )
 def test_default_workdir(argument, folder):
     assert default_workdir(argument) == folder
+
+
+def test_a_refused_directory_stays_as_it_is_and_a_held_one_is_held(tmp_path):
+    config = configs.train()
+    (tmp_path / 'notes.txt').touch()
+    with pytest.raises(ValueError, match='is no run'), hold(config, tmp_path):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ['notes.txt']
+    with hold(config, tmp_path / 'w'):
+        assert (tmp_path / 'w' / 'config.json').exists()
+        with (
+            pytest.raises(ValueError, match='another process is running in'),
+            hold(config, tmp_path / 'w'),
+        ):
+            pass
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])

@@ -128,6 +128,14 @@ def test_json_files_are_strict_and_whole(tmp_path):
     assert [entry.name for entry in path.parent.iterdir()] == ['results.json']
 
 
+def test_leftovers_are_those_of_one_file(tmp_path):
+    for name in ('.a.json.12.tmp', '.a.json.7.tmp', '.b.json.7.tmp', 'a.json', '.a.json'):
+        (tmp_path / name).touch()
+    found = writer.leftovers(tmp_path / 'a.json')
+    assert [path.name for path in found] == ['.a.json.12.tmp', '.a.json.7.tmp']
+    assert writer.leftovers(tmp_path / 'nowhere' / 'a.json') == []
+
+
 class Clock:
     now = 0.0
 

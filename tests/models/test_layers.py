@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from skinjax.models import densenet
 from skinjax.models.conv import Conv, depthwise
 from skinjax.models.layers import ReLU6, drop_branch, dropout, fold
 from skinjax.models.norm import BatchNorm
@@ -180,6 +181,57 @@ def test_depthwise_convolution_and_its_gradients_equal_xlas(window, stride, pads
     gradient = jnp.asarray(rng.normal(size=want.shape), jnp.float32)
     for ours, theirs in zip(back_here(gradient), back(gradient), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
+
+
+ROUNDING = 2.0**-8  # of bfloat16, relative; to the nearest is half of it
+
+
+def rounded_once(have: Any, want: Any) -> None:
+    """`have` is the float32 result `want` in bfloat16."""
+    assert have.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.asarray(have, np.float32), want, rtol=ROUNDING, atol=1e-5)
+
+
+def test_depthwise_convolution_adds_up_in_float32():
+    rng = np.random.default_rng(4)
+    x, kernel, gradient = (
+        jnp.asarray(rng.normal(size=size), jnp.bfloat16)
+        for size in ((2, 9, 8, 4), (5, 5, 4), (2, 9, 8, 4))
+    )
+
+    def ours(x, kernel):
+        return depthwise(x, kernel, 1, ((2, 2), (2, 2)))
+
+    have, back = jax.vjp(ours, x, kernel)
+    want, back_there = jax.vjp(ours, *(v.astype(jnp.float32) for v in (x, kernel)))
+    rounded_once(have, want)
+    for here, there in zip(back(gradient), back_there(gradient.astype(jnp.float32)), strict=True):
+        rounded_once(here, there)
+
+
+@pytest.mark.parametrize('frozen', [False, True])
+def test_running_statistics_are_applied_in_float32(frozen):
+    x = jnp.asarray(IMAGES + 300, jnp.bfloat16)
+    variables = {'batch_stats': {'mean': jnp.full(4, 300.7), 'var': jnp.full(4, 0.3)}}
+    layer = BatchNorm(affine=False, frozen=frozen)
+    have, want = (
+        applied(layer, v, frozen, variables=variables) for v in (x, x.astype(jnp.float32))
+    )
+    np.testing.assert_allclose(np.asarray(want).std(), np.asarray(x, float).std() / 0.3**0.5, 1e-3)
+    rounded_once(have, want)
+
+
+def test_average_pooling_adds_up_in_float32():
+    x = jnp.asarray(IMAGES, jnp.bfloat16)
+    have, want = (applied(AvgPool(5, 1, 1), v) for v in (x, x.astype(jnp.float32)))
+    rounded_once(have, want)
+
+
+def test_densenet_starts_from_normal_distributions_as_torchvisions():
+    drawn = np.asarray(densenet._INIT(jax.random.key(0), (3, 3, 16, 512))) / np.sqrt(2 / (9 * 16))
+    assert abs(drawn.std() - 1) < 0.01
+    assert abs((np.abs(drawn) > 2).mean() - 0.0455) < 0.003  # truncated: 0.026
+    assert np.abs(drawn).max() > 3.5
 
 
 @pytest.mark.parametrize('features', [3, 7])
