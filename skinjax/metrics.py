@@ -59,8 +59,8 @@ def group_metrics(
     """Figures for each value of a bias variable and for each (class, value) cell.
 
     The worst cell is the one of lowest accuracy among those with at least `min_count` rows
-    (Sagawa et al. 2020); smaller ones are listed, but an unlucky handful cannot be the worst. The
-    equalised-odds gap is max over true class y and called class k of
+    (Sagawa et al. 2020); smaller ones are listed, but an unlucky handful cannot be the worst.
+    Likewise the value of lowest AUC is one with that many rows of every class. The equalised-odds gap is max over true class y and called class k of
     max_s P(k | y, s) − min_s P(k | y, s) over the cells that are large enough (Hardt et al.
     2016); for two classes it is the larger of the gaps in sensitivity and in specificity, and
     nan when no class has two such cells.
@@ -86,9 +86,9 @@ def group_metrics(
                 shares.append((k, np.bincount(called, minlength=len(classes)) / cell['count']))
     large = [cell for cell in cells if cell['count'] >= least]
     ranked = [
-        {'value': name, 'auc': block['auc'], 'count': block['count']}
-        for name, block in values.items()
-        if block['count'] >= least and not np.isnan(block['auc']['value'])
+        {'value': name, 'auc': values[name]['auc'], 'count': values[name]['count']}
+        for name in names
+        if min(cell['count'] for cell in cells if cell['value'] == name) >= least
     ]
     return {
         'values': values,
