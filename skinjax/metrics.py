@@ -60,10 +60,10 @@ def group_metrics(
 
     The worst cell is the one of lowest accuracy among those with at least `min_count` rows
     (Sagawa et al. 2020); smaller ones are listed, but an unlucky handful cannot be the worst.
-    Likewise the value of lowest AUC is one with that many rows of every class. The equalised-odds gap is max over true class y and called class k of
-    max_s P(k | y, s) − min_s P(k | y, s) over the cells that are large enough (Hardt et al.
-    2016); for two classes it is the larger of the gaps in sensitivity and in specificity, and
-    nan when no class has two such cells.
+    Likewise the value of lowest AUC is one with that many rows of every class. The equalised-odds
+    gap is max over true class y and called class k of max_s P(k | y, s) − min_s P(k | y, s) over
+    the cells that are large enough (Hardt et al. 2016); for two classes it is the larger of the
+    gaps in sensitivity and in specificity, and nan when no class has two such cells.
 
     Returns:
         values: value -> count, positives (two classes), auc, accuracy and, for two classes,
