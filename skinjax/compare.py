@@ -27,6 +27,7 @@ from skinjax.engine.writer import duration, write_atomic, write_json
 from skinjax.measures import fold_aucs
 from skinjax.predictions import Predictions
 
+INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit status of a stopped run
 Values = dict[str, dict[str, list[float]]]  # method -> column -> one value a seed
 FREE = ('seeds', 'jobs', 'columns', 'drawn', 'order', 'note')  # fields that may change later
 
@@ -148,6 +149,8 @@ def _await(
         try:
             scores = future.result()
         except (Exception, SystemExit) as error:
+            if isinstance(error, SystemExit) and error.code in INTERRUPTED:
+                raise KeyboardInterrupt from None  # the same Ctrl-C, and the run was faster
             raise RuntimeError(
                 f'run {folder} failed ({error}): see {folder}.log; the same command '
                 'continues with what is left'
