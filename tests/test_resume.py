@@ -115,24 +115,31 @@ def assert_same_run(one: Path, other: Path):
 
 
 def kill_and_resume(undisturbed: Path, work: Path, cache: Path, kills: int) -> None:
-    """Kill `kills` times, every other time while a checkpoint is being written; then finish."""
+    """Kill in training, inside a save and at any time since the start, in turn; then finish."""
     rng = random.Random(0)
-    inside = 0
+    metrics, saves, inside = work / 'metrics.jsonl', work / 'checkpoints', 0
+
+    def written() -> int:
+        return metrics.stat().st_size if metrics.exists() else 0
+
+    def saving() -> bool:
+        return saves.is_dir() and any('tmp' in path.name for path in saves.iterdir())
+
     for kill in range(kills):
-        process = clgr(work, cache)
-        saves = work / 'checkpoints'
-        if kill % 2:
+        process, before, lines = clgr(work, cache), written(), rng.randint(1, 3)
+        if kill % 3 == 0:
+            wait_for(lambda: process.poll() is not None or written() > before + 200 * lines)  # noqa: B023
+        elif kill % 3 == 1:
             end = time.monotonic() + 60
             while process.poll() is None and time.monotonic() < end:
-                if saves.is_dir() and any('tmp' in path.name for path in saves.iterdir()):
+                if saving():  # without a pause: a save takes milliseconds
                     inside += 1
                     break
         else:
-            while process.poll() is None and not (work / 'metrics.jsonl').exists():
-                time.sleep(0.01)
-            time.sleep(rng.uniform(0, 2))
+            time.sleep(rng.uniform(0, 6))
         process.send_signal(signal.SIGKILL)
         process.communicate()
+        assert process.returncode == -signal.SIGKILL, 'the run was over before it was killed'
     finish(clgr(work, cache))
     assert inside or kills < 2
     assert_same_run(undisturbed, work)
