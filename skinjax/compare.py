@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from skinjax import config as configs
-from skinjax import figures, tables
+from skinjax import figures, rundir, tables
 from skinjax.bootstrap import mean_interval, paired_interval
 from skinjax.data.records import choices
 from skinjax.document import Figure, Section, Table, write_report
@@ -45,10 +45,10 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     """
     check(config)
     jobs = plan(config, workdir)
-    configs.done(config, workdir, FREE)
-    todo = {key: job for key, job in jobs.items() if not configs.done(*job)}
-    with configs.lock(workdir):
-        configs.claim(config, workdir, FREE)
+    rundir.done(config, workdir, FREE)
+    todo = {key: job for key, job in jobs.items() if not rundir.done(*job)}
+    with rundir.lock(workdir):
+        rundir.claim(config, workdir, FREE)
         (workdir / 'DONE').unlink(missing_ok=True)
         if len(todo) < len(jobs):
             print(f'{len(jobs) - len(todo)} of {len(jobs)} runs are done already', flush=True)
@@ -73,6 +73,12 @@ def check(config: Any) -> None:
         )
     if config.jobs < 1:
         raise ValueError(f'config.jobs is {config.jobs}, expected at least 1')
+    for name, one in config.runs.items():
+        if config.folds and one.train.select == 'best':
+            raise ValueError(
+                f"config.runs.{name}.train.select is 'best': with config.folds the fold that is "
+                "judged would choose the checkpoint; say 'last'"
+            )
     columns = [column for column, _ in config.columns]
     for field, names, known in (
         ('reference', [config.reference] if config.reference else [], config.runs),

@@ -4,12 +4,10 @@ A config file builds on `defaults(kind, ...)`, so that every field exists before
 is read and a typo is an error that names the near miss.
 """
 
-import contextlib
-import fcntl
 import importlib
 import importlib.util
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,15 +15,12 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from skinjax.data import records
-from skinjax.engine.writer import leftovers, read_json, write_json
 
 # A ConfigDict; its fields depend on the plug-ins, so no type checker can know them.
 Config = Any
 
 KINDS = ('train', 'evaluate', 'compare', 'generate', 'export', 'convert')
 PLUGINS = {'data': 'data', 'model': 'models', 'objective': 'objectives'}  # section -> folder
-
-LOCK = '.lock'  # file of a work directory that the process at work in it holds
 
 TRAIN = {
     'epochs': 10,  # 0 with head_first: that head and no training
@@ -281,122 +276,6 @@ def from_json(values: dict[str, Any]) -> Config:
         return tuple(plain(v) for v in value) if isinstance(value, list) else value
 
     return ConfigDict(plain(values)).lock()
-
-
-def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = '') -> list[str]:
-    """Lines 'field: old -> new' for every field in which two JSON configs differ."""
-    lines = []
-    for name in sorted({*old, *new}):
-        a, b = old.get(name), new.get(name)
-        if isinstance(a, dict) and isinstance(b, dict):
-            lines += differences(a, b, f'{prefix}{name}.')
-        elif a != b:
-            lines.append(f'{prefix}{name}: {a!r} -> {b!r}')
-    return lines
-
-
-def done(config: Config, workdir: Path, free: Collection[str] = ()) -> bool:
-    """Whether this config's run in `workdir` is finished; nothing is written.
-
-    Args:
-        config: of the run.
-        workdir: its directory, which need not exist.
-        free: fields in which the config there may differ.
-
-    Raises:
-        ValueError: the directory belongs to another config (the difference is shown), or holds
-            files of something else.
-    """
-    path = workdir / 'config.json'
-    if not path.exists():
-        ours = {workdir / LOCK, *leftovers(path)}
-        if workdir.exists() and not ours.issuperset(workdir.iterdir()):
-            raise ValueError(f'{workdir} is not empty and is no run: choose another --workdir')
-        return False
-    lines = differences(read_json(path), to_json(config))
-    lines = [line for line in lines if line.partition(':')[0] not in free]
-    if lines:
-        # Configs of two kinds differ in everything.
-        shown = [line for line in lines if line.startswith('kind:')] or lines
-        raise ValueError(
-            f'{workdir} holds a run of another config ({"; ".join(shown)}): '
-            'choose another --workdir, or delete it'
-        )
-    return (workdir / 'DONE').exists()
-
-
-def claim(config: Config, workdir: Path, free: Collection[str] = ()) -> bool:
-    """Make a directory that is held by `lock` the place of this config; else as `done`."""
-    finished, path = done(config, workdir, free), workdir / 'config.json'
-    for file in leftovers(path):
-        file.unlink()
-    write_json(path, to_json(config))
-    return finished
-
-
-@contextlib.contextmanager
-def lock(workdir: Path) -> Iterator[None]:
-    """Make and hold a work directory, against a second process with the same command.
-
-    Raises:
-        ValueError: another process is running there.
-    """
-    workdir.mkdir(parents=True, exist_ok=True)
-    # A file that is never replaced or removed, and open for writing, as network drives ask for.
-    with (workdir / LOCK).open('a') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f'another process is running in {workdir}') from None
-        yield
-
-
-def load_run(run: str | Path) -> Config:
-    """The config of a run directory; fields that an older version lacked have their defaults.
-
-    Raises:
-        FileNotFoundError: no config.json there.
-        ValueError: config.json is damaged, or a plug-in of the run does not exist.
-    """
-    path = Path(run) / 'config.json'
-    if not path.exists():
-        raise FileNotFoundError(f'{path} does not exist: {run} is not the directory of a run')
-    return from_json(_completed(read_json(path)))
-
-
-def load_trained(config: Config) -> Config:
-    """The config of the run in `config.init_from`, which must be of kind 'train'.
-
-    Raises:
-        FileNotFoundError, ValueError: it is none, or as `load_run`.
-    """
-    if not config.init_from:
-        raise ValueError('config.init_from is empty: give the directory of a run')
-    try:
-        found = load_run(config.init_from)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f'config.init_from: {error}') from None
-    if found.get('kind') != 'train':
-        raise ValueError(
-            f'config.init_from: {config.init_from} is a run of kind {found.get("kind")!r}: give '
-            "that of one of kind 'train'"
-        )
-    return found
-
-
-def _completed(values: dict[str, Any]) -> dict[str, Any]:
-    """The JSON config of a run of kind 'train' over the defaults of the same plug-ins."""
-    if values.get('kind') != 'train':
-        return values
-    parts = {name: plugin(folder, values[name]['name']) for name, folder in PLUGINS.items()}
-    return _overlay(to_json(train(**parts)), values)
-
-
-def _overlay(below: Any, above: Any) -> Any:
-    """`above` where it says something, else `below`; dicts field by field."""
-    if not (isinstance(below, dict) and isinstance(above, dict)):
-        return above
-    return {**below, **{name: _overlay(below.get(name), value) for name, value in above.items()}}
 
 
 def override(config: Config, fields: dict[str, Any]) -> Config:

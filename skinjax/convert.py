@@ -1,9 +1,6 @@
 """Kind 'convert': weights from PyTorch files to skinjax checkpoints, and back."""
 
 import contextlib
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +11,10 @@ from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from skinjax import config as configs
+from skinjax import rundir
 from skinjax.engine.checkpoint import Checkpointer
 from skinjax.engine.state import TrainState
-from skinjax.engine.writer import write_json
+from skinjax.engine.writer import appearing, write_json
 from skinjax.models import options, pretrained
 from skinjax.models.classifier import Classifier
 from skinjax.models.tensor_files import write_safetensors
@@ -50,10 +48,9 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     }
     if target.suffix == '.safetensors':
         named = pretrained.give(loaded.variables, model, config.naming)
-        with _appearing(target) as place:
-            write_safetensors(place, named)
+        write_safetensors(target, named, {'format': 'pt'})
     else:
-        with _appearing(target) as place:
+        with appearing(target) as place:
             _write_checkpoint(place, loaded.variables, model, size)
     for note in loaded.notes:
         print(f'note: {note}')
@@ -86,7 +83,7 @@ def _check(config: Any, source: Path, target: Path) -> None:
 def _network(config: Any, source: Path) -> tuple[Any, int]:
     """The model section and image size: of the run where the source is one, else of the config."""
     if (source / 'config.json').exists():
-        run = configs.load_run(source)
+        run = rundir.load_run(source)
         if 'model' not in run:
             raise ValueError(
                 f'{source} is of kind {run.get("kind")!r} and has no weights of one network: name '
@@ -118,20 +115,6 @@ def abstract(model: Any, size: int = 224, outputs: int = 1) -> Any:
     images = jnp.zeros((1, size, size, 3))
     shapes: Any = jax.eval_shape(lambda: network.init(jax.random.key(0), images, False))
     return shapes
-
-
-@contextlib.contextmanager
-def _appearing(target: Path) -> Iterator[Path]:
-    """A place to write to that becomes `target` when all went well, and vanishes else."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    place = target.with_name(f'.{target.name}.{os.getpid()}.tmp')
-    try:
-        yield place
-        place.rename(target)
-    finally:
-        if place.is_dir():
-            shutil.rmtree(place)
-        place.unlink(missing_ok=True)
 
 
 def _write_checkpoint(place: Path, variables: Any, model: Any, size: int) -> None:

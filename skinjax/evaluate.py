@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from skinjax import config as configs
-from skinjax import metrics, report
+from skinjax import metrics, report, rundir
 from skinjax.audits import probe
 from skinjax.data import groups
-from skinjax.data.images import d4
+from skinjax.data.augment_device import d4
 from skinjax.data.records import DataSet, Records, choices
 from skinjax.engine import checkpoint, mapping
 from skinjax.engine.mesh import Mesh, on_main
@@ -39,11 +39,11 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         FileNotFoundError: `config.init_from` is no run, or has no checkpoint.
         ValueError: the checkpoint or an option does not fit, or the work directory is in use.
     """
-    if on_main(lambda: configs.done(config, workdir)):
+    if on_main(lambda: rundir.done(config, workdir)):
         print(f'{workdir} is done: {workdir}/report.html (delete it to run again)', flush=True)
         return read_results(workdir)
     source = Path(config.init_from)
-    trained = configs.load_trained(config)
+    trained = rundir.load_trained(config)
     trained_tta = trained.evaluate.tta
     values: dict[str, Any] = {'evaluate': section(config.evaluate, trained.evaluate)}
     if len(config.data):

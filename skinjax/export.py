@@ -21,13 +21,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from skinjax import card, evaluate, exported
+from skinjax import card, evaluate, exported, rundir
 from skinjax import config as configs
 from skinjax.data.records import DataSet, choices
 from skinjax.engine.mesh import Mesh
 from skinjax.engine.objective import Objective, Variables
 from skinjax.engine.writer import write_atomic, write_json
-from skinjax.serialize import compile_model, flat_weights, write_weights
+from skinjax.models.forms import for_several_platforms
+from skinjax.models.tensor_files import write_safetensors
+from skinjax.serialize import compile_model, flat_weights
 
 FILES = ('model.jax', 'weights.safetensors', 'predict.py', 'MODEL_CARD.md', 'model.json')
 PLATFORMS = ('cpu', 'cuda', 'rocm', 'tpu')
@@ -62,7 +64,7 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         RuntimeError: the exported model does not predict what `evaluate` does.
     """
     public, source = _public(config), Path(config.init_from)
-    if configs.done(public, workdir):
+    if rundir.done(public, workdir):
         facts = exported.Model(workdir).facts
         _same_run(facts, source, workdir)
         print(f'{workdir} is done: {workdir}/MODEL_CARD.md (delete it to run again)', flush=True)
@@ -77,8 +79,8 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         facts['step'] = step
         write_json(staged / 'model.json', facts)
         write_atomic(staged / 'MODEL_CARD.md', card.model_card(facts, results, trained))
-        with configs.lock(workdir):
-            configs.claim(public, workdir)
+        with rundir.lock(workdir):
+            rundir.claim(public, workdir)
             for name in FILES:
                 (staged / name).replace(workdir / name)
             write_atomic(workdir / 'DONE', f'step {step}\n')
@@ -112,7 +114,7 @@ def _staging(workdir: Path) -> Iterator[Path]:
     """
     workdir.parent.mkdir(parents=True, exist_ok=True)
     if workdir.exists():
-        with configs.lock(workdir):
+        with rundir.lock(workdir):
             pass
     with tempfile.TemporaryDirectory(prefix='.export-', dir=workdir.parent) as folder:
         yield Path(folder)
@@ -127,7 +129,7 @@ def _trained(config: Any, source: Path) -> Any:
         raise ValueError(f"config.platforms is {platforms}: it needs 'cpu', for the proof")
     if config.tta not in ('run', 'on', 'off'):
         raise ValueError(f'config.tta is {config.tta!r}: choose on, off or run (as the run did)')
-    trained = configs.load_trained(config)
+    trained = rundir.load_trained(config)
     if not (source / 'results.json').exists():
         raise FileNotFoundError(
             f'{source} has no results.json: finish the run first, with the command that began it'
@@ -151,11 +153,11 @@ def write(
 ) -> dict[str, Any]:
     """Write the model and what describes it into `folder`; returns the contents of model.json."""
     weights = flat_weights(variables)
-    write_weights(folder / 'weights.safetensors', weights)
+    write_safetensors(folder / 'weights.safetensors', weights)
     model = compile_model(objective, trained, weights, tuple(config.platforms))
     write_atomic(folder / 'model.jax', bytes(model.serialize()))
     write_atomic(folder / 'predict.py', Path(exported.__file__).read_bytes())
-    as_run = configs.load_run(Path(config.init_from)).evaluate.tta
+    as_run = rundir.load_run(Path(config.init_from)).evaluate.tta
     facts = {
         'format': exported.FORMAT,
         'labels': list(data.classes),
@@ -219,7 +221,10 @@ def prove(
         # bfloat16 enlarge that a thousandfold.
         config = configs.override(trained, {'evaluate.batch_size': size})
         whole = rows.select(np.arange(len(rows) // size * size))
-        table, features = evaluate.Predictor(config, objective, mesh)(variables, whole)
+        with (
+            for_several_platforms()
+        ):  # the forms of the exported model, on a machine with a GPU too
+            table, features = evaluate.Predictor(config, objective, mesh)(variables, whole)
         for name, expected in (('probabilities', table.scores), ('features', features)):
             value = found[f'{name} {size}'][:, -expected.shape[1] :]
             scale = 1.0 if name == 'probabilities' else max(1.0, float(np.abs(expected).max()))

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from skinjax import config as configs
-from skinjax import report
+from skinjax import report, rundir
 from skinjax.data import gallery, groups, images, writing
 from skinjax.data.records import DataSet, Records
 from skinjax.engine.writer import Progress, read_json, write_atomic, write_json
@@ -30,14 +30,14 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         ValueError: the directory holds something else, the source cannot be read, or there are no
             pictures in `config.beside`.
     """
-    if configs.done(config, workdir):
+    if rundir.done(config, workdir):
         print(f'{workdir} is done: {workdir}/report.html (delete it to run again)', flush=True)
         return read_json(workdir / 'results.json')
     source = configs.find('data', config.data.name)
     data = groups.load(source.build, config.data, config.seed, training=False)
     page = gallery.sheet(_rows(source, config, data))
-    with configs.lock(workdir):
-        configs.claim(config, workdir)
+    with rundir.lock(workdir):
+        rundir.claim(config, workdir)
         with Progress(sum(map(len, data.splits.values())), unit='image') as progress:
             writing.write(data, workdir, progress.update)
         png = cv2.imencode('.png', page[..., ::-1])[1].tobytes()

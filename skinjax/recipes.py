@@ -131,7 +131,8 @@ def finetuning(variant: str = '') -> configs.Config:
         head         the same weights with a new head and no more training
         melanoma     melanoma against the rest
         METHOD_FLAG  melanoma against the rest; baseline, resample, group_dro, lntl, tabe or clgr
-                     for the flag ruler, ink, dark_corner or hair, such as clgr_dark_corner
+                     for the flag ruler, ink, dark_corner or hair, such as clgr_dark_corner; smaller
+                     images and fewer epochs
 
     Raises:
         ValueError: unknown variant.
@@ -163,6 +164,8 @@ def finetuning(variant: str = '') -> configs.Config:
         config.data.task = 'three'
         config.evaluate.mean_over = ('melanoma', 'seborrheic_keratosis')
     config.objective.label_smoothing = 0.05
+    if method:
+        config.data.image_size, config.train.epochs = 128, 6  # six methods, four flags, seeds
     if method == 'resample':
         config.data.sampling = 'group'
     if variant == 'head':

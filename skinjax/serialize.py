@@ -1,20 +1,18 @@
 """A trained model as a compiled function and a file of named weights."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
-import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array
 
 from skinjax import evaluate
 from skinjax.engine.objective import Objective, Variables
-from skinjax.engine.writer import write_atomic
+from skinjax.models.forms import for_several_platforms
 
 Weights = dict[str, np.ndarray]
 
@@ -26,30 +24,13 @@ def flat_weights(variables: Variables) -> Weights:
     return {name: np.array(flat[name], order='C') for name in sorted(flat)}
 
 
-def write_weights(path: Path, weights: Weights) -> None:
-    """Write a safetensors file and compare what it reads back, bit for bit.
-
-    safetensors 0.8.0 silently scrambles arrays that are not contiguous.
-
-    Raises:
-        RuntimeError: an array was not stored as it is; it is named.
-    """
-    write_atomic(path, safetensors.numpy.save(weights))
-    stored = safetensors.numpy.load(path.read_bytes())
-    for name, value in weights.items():
-        back = stored.get(name)
-        same = back is not None and (back.dtype, back.shape) == (value.dtype, value.shape)
-        if back is None or not same or back.tobytes() != value.tobytes():
-            raise RuntimeError(f'{path.name} does not give back {name} as it was written')
-
-
 def compile_model(
     objective: Objective, trained: Any, weights: Weights, platforms: tuple[str, ...]
 ) -> jax.export.Exported:
     """(weights, uint8 images [b, size, size, 3]) -> {probabilities, features}, for any b.
 
     Normalisation and test-time augmentation are inside; the weights are an argument, so that they
-    are stored once.
+    are stored once. Each platform gets its own form of convolutions and pooling.
     """
     size = trained.data.image_size
     shape = jax.export.symbolic_shape(f'b, {size}, {size}, 3')
@@ -58,7 +39,8 @@ def compile_model(
         jax.ShapeDtypeStruct(shape, jnp.uint8),
     )
     model = jax.jit(model_function(objective, tta=trained.evaluate.tta))
-    return jax.export.export(model, platforms=platforms)(*arguments)
+    with for_several_platforms():
+        return jax.export.export(model, platforms=platforms)(*arguments)
 
 
 def model_function(

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from skinjax import config as configs
-from skinjax import evaluate
-from skinjax.data import groups, images, pipeline
+from skinjax import evaluate, rundir
+from skinjax.data import groups, pipeline
+from skinjax.data.augment_device import augment_batch
 from skinjax.data.records import UNKNOWN, DataSet
 from skinjax.engine import checkpoint, state
 from skinjax.engine.mesh import Mesh, is_main, on_main
@@ -39,7 +40,7 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         FloatingPointError: a loss became NaN or infinite.
         SystemExit: after SIGTERM or Ctrl-C, once the state is saved.
     """
-    if on_main(lambda: configs.done(config, workdir)):
+    if on_main(lambda: rundir.done(config, workdir)):
         _say(f'{workdir} is done: {workdir}/report.html (delete it to run again)')
         return evaluate.read_results(workdir)
     data = load_data(config)
@@ -247,10 +248,10 @@ class Trainer:
 
 def augment(keys: jax.Array, batch: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     """Augment a batch on the device; masks move with their images."""
-    changed = {'image': images.augment_batch(keys, batch['image'], names)}
+    changed = {'image': augment_batch(keys, batch['image'], names)}
     if 'mask' in batch:
         moves = [name for name in names if name != 'colour']
-        changed['mask'] = images.augment_batch(keys, batch['mask'][..., None], moves)[..., 0]
+        changed['mask'] = augment_batch(keys, batch['mask'][..., None], moves)[..., 0]
     return {**batch, **changed}
 
 

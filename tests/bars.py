@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-PROBE, SHIFT = 'mlp probe', 'shift, pp'  # of the two probes the one that reads more
+PROBE, SHIFT = 'linear probe', 'shift, pp'
 # Columns of `recipes.compare_unlearning`: method -> column -> bar.
 LEVELS = {
     'oracle': {'plain': ('>=', 0.85)},

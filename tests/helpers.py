@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from skinjax import config as configs
-from skinjax import recipes, train
+from skinjax import recipes, rundir, train
 from skinjax.data.records import DataSet, Records
 from skinjax.engine import checkpoint
 from skinjax.engine.mesh import Mesh
@@ -192,7 +192,7 @@ def call(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
 
 def final_state(work: Path) -> tuple[int, Any]:
     """(step, state) of the newest checkpoint of a run."""
-    config = configs.load_run(work)
+    config = rundir.load_run(work)
     trainer = train.Trainer(config, train.load_data(config), Mesh.create('jit', 1))
     abstract = checkpoint.with_sharding(trainer.abstract(), trainer.mesh.replicated)
     return checkpoint.restore_state(work, abstract)

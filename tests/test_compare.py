@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from skinjax import compare, recipes
+from skinjax import compare, recipes, rundir
 from skinjax import config as configs
 from skinjax.engine.writer import write_json
 from skinjax.predictions import Predictions
@@ -101,7 +101,7 @@ def test_a_column_that_no_run_has_is_named(tmp_path):
 def test_the_directory_of_another_run_is_left_as_it_is(tmp_path):
     config = configs.compare({'a': small_run()}, seeds=(0,))
     work = tmp_path / 'w'
-    configs.claim(small_run(), work)
+    rundir.claim(small_run(), work)
     (work / 'DONE').touch()
     before = (work / 'config.json').read_bytes()
     with pytest.raises(ValueError, match=r"another config \(kind: 'train' -> 'compare'\)"):
@@ -125,13 +125,13 @@ def test_an_interrupted_comparison_is_known_and_may_change_in_what_is_free(tmp_p
         config = configs.override(config, fields)
         with pytest.raises(KeyboardInterrupt):
             compare.run(config, tmp_path)
-        assert configs.load_run(tmp_path).to_dict() == config.to_dict()
+        assert rundir.load_run(tmp_path).to_dict() == config.to_dict()
     changed = configs.override(config, {'reference': 'a'})
     (tmp_path / 'DONE').touch()
     with pytest.raises(ValueError, match=r"another config \(reference: '' -> 'a'\)"):
         compare.run(changed, tmp_path)
     assert (tmp_path / 'DONE').exists()
-    with configs.lock(tmp_path), pytest.raises(ValueError, match='another process'):
+    with rundir.lock(tmp_path), pytest.raises(ValueError, match='another process'):
         compare.run(config, tmp_path)
 
 
@@ -176,6 +176,14 @@ def test_pooled_ranked_and_mean_aucs_of_folds_by_hand(tmp_path):
     assert found['mean']['mean'] == pytest.approx((1 + 0.5) / 2)
     # As ranks: 1 2 1 2 against 0 1 0 1, and 1 2 2 1: a win, two ties and a loss.
     assert found['ranked']['mean'] == pytest.approx((1 + 0.5) / 2)
+
+
+def test_a_fold_that_is_judged_may_not_choose_the_checkpoint(tmp_path):
+    one = configs.override(small_run(), {'train.select': 'best'})
+    config = configs.compare({'a': one}, columns=COLUMNS, folds=2)
+    with pytest.raises(ValueError, match=r"config.runs.a.train.select is 'best': with config.fo"):
+        compare.run(config, tmp_path / 'w')
+    assert not (tmp_path / 'w').exists()
 
 
 def test_folds_are_pooled(tmp_path):

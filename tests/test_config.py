@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from skinjax import config as configs
-from skinjax import recipes
+from skinjax import recipes, rundir
 
 
 def test_a_typo_names_the_near_miss():
@@ -105,58 +105,58 @@ def test_json_round_trip():
 def test_claim(tmp_path):
     config = recipes.unlearning('baseline')
     work = tmp_path / 'run'
-    assert configs.claim(config, work) is False
-    assert configs.claim(config, work) is False
+    assert rundir.claim(config, work) is False
+    assert rundir.claim(config, work) is False
     (work / 'DONE').touch()
-    assert configs.claim(config, work) is True
+    assert rundir.claim(config, work) is True
     with pytest.raises(ValueError, match=r'holds a run of another config \(seed: 0 -> 7\)'):
-        configs.claim(configs.override(config, {'seed': 7}), work)
+        rundir.claim(configs.override(config, {'seed': 7}), work)
     (tmp_path / 'notes.txt').touch()
     with pytest.raises(ValueError, match='not empty and is no run'):
-        configs.claim(config, tmp_path)
+        rundir.claim(config, tmp_path)
     with pytest.raises(ValueError, match='not empty and is no run'):
-        configs.done(config, tmp_path)
+        rundir.done(config, tmp_path)
 
 
 def test_another_kind_is_told_without_the_fields_of_both(tmp_path):
-    configs.claim(recipes.unlearning('baseline'), tmp_path)
+    rundir.claim(recipes.unlearning('baseline'), tmp_path)
     with pytest.raises(ValueError, match=r"another config \(kind: 'train' -> 'generate'\)"):
-        configs.claim(configs.generate(), tmp_path)
+        rundir.claim(configs.generate(), tmp_path)
 
 
 def test_a_run_that_was_killed_while_it_wrote_its_config_begins_anew(tmp_path, monkeypatch):
     config, work = recipes.unlearning('baseline'), tmp_path / 'run'
-    with monkeypatch.context() as patch, configs.lock(work):
+    with monkeypatch.context() as patch, rundir.lock(work):
         patch.setattr(Path, 'replace', lambda *_: pytest.fail('killed'))
         patch.setattr(Path, 'unlink', lambda *_, **__: None)  # nobody tidies up
         with pytest.raises(pytest.fail.Exception):
-            configs.claim(config, work)
+            rundir.claim(config, work)
     assert {path.name for path in work.iterdir()} == {
-        configs.LOCK,
+        rundir.LOCK,
         f'.config.json.{os.getpid()}.tmp',
     }
-    assert not configs.done(config, work)
-    with configs.lock(work):
-        assert not configs.claim(config, work)
-    assert {path.name for path in work.iterdir()} == {configs.LOCK, 'config.json'}
+    assert not rundir.done(config, work)
+    with rundir.lock(work):
+        assert not rundir.claim(config, work)
+    assert {path.name for path in work.iterdir()} == {rundir.LOCK, 'config.json'}
 
 
 def test_the_lock_holds_while_the_config_is_replaced(tmp_path):
     config = recipes.unlearning('baseline')
-    with configs.lock(tmp_path):
-        configs.claim(config, tmp_path)
+    with rundir.lock(tmp_path):
+        rundir.claim(config, tmp_path)
         (tmp_path / 'config.json').unlink()
-        configs.claim(config, tmp_path)
-        with pytest.raises(ValueError, match='another process'), configs.lock(tmp_path):
+        rundir.claim(config, tmp_path)
+        with pytest.raises(ValueError, match='another process'), rundir.lock(tmp_path):
             pass
-    with configs.lock(tmp_path):
+    with rundir.lock(tmp_path):
         pass
 
 
 def test_a_damaged_config_is_named(tmp_path):
     path = tmp_path / 'config.json'
     path.write_text('{"kind": ')
-    for read in (configs.load_run, lambda work: configs.done(configs.train(), work)):
+    for read in (rundir.load_run, lambda work: rundir.done(configs.train(), work)):
         with pytest.raises(ValueError, match=f'{path}: not valid JSON'):
             read(tmp_path)
 
@@ -164,7 +164,7 @@ def test_a_damaged_config_is_named(tmp_path):
 def test_differences_are_named_by_their_path():
     old = {'a': 1, 'b': {'c': 2, 'd': 3}}
     new = {'a': 1, 'b': {'c': 5}, 'e': 6}
-    assert configs.differences(old, new) == ['b.c: 2 -> 5', 'b.d: 3 -> None', 'e: None -> 6']
+    assert rundir.differences(old, new) == ['b.c: 2 -> 5', 'b.d: 3 -> None', 'e: None -> 6']
 
 
 def test_load_run_fills_what_an_older_version_lacks(tmp_path):
@@ -176,7 +176,7 @@ def test_load_run_fills_what_an_older_version_lacks(tmp_path):
     del old['model']['pretrained'], old['data']['camera_skew'], old['objective']['second']['cap']
     old['train']['gone'] = 1  # a field that no longer exists does no harm
     (tmp_path / 'config.json').write_text(json.dumps(old))
-    found = configs.load_run(tmp_path)
+    found = rundir.load_run(tmp_path)
     assert found.train.gone == 1
     with found.unlocked():
         del found.train.gone
@@ -187,25 +187,25 @@ def test_load_run_fills_what_an_older_version_lacks(tmp_path):
 
 def test_load_run_of_another_kind_is_as_stored(tmp_path):
     (tmp_path / 'config.json').write_text('{"kind": "export", "tta": "on"}')
-    assert configs.load_run(tmp_path).to_dict() == {'kind': 'export', 'tta': 'on'}
+    assert rundir.load_run(tmp_path).to_dict() == {'kind': 'export', 'tta': 'on'}
 
 
 def test_load_run_without_a_run(tmp_path):
     with pytest.raises(FileNotFoundError, match='not the directory of a run'):
-        configs.load_run(tmp_path)
+        rundir.load_run(tmp_path)
 
 
 def test_load_trained_names_the_field(tmp_path):
     config = configs.evaluate()
     with pytest.raises(ValueError, match=r'^config.init_from is empty: give the directory'):
-        configs.load_trained(config)
+        rundir.load_trained(config)
     config.init_from = str(tmp_path)
     with pytest.raises(FileNotFoundError, match=r'^config.init_from: .*not the directory of a run'):
-        configs.load_trained(config)
-    configs.claim(configs.generate(), tmp_path)
+        rundir.load_trained(config)
+    rundir.claim(configs.generate(), tmp_path)
     with pytest.raises(ValueError, match=r"^config.init_from: .* is a run of kind 'generate'"):
-        configs.load_trained(config)
+        rundir.load_trained(config)
     train = recipes.unlearning('tabe')
-    configs.claim(train, tmp_path / 'run')
+    rundir.claim(train, tmp_path / 'run')
     config.init_from = str(tmp_path / 'run')
-    assert configs.load_trained(config).to_dict() == train.to_dict()
+    assert rundir.load_trained(config).to_dict() == train.to_dict()

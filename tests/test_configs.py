@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from skinjax import config as configs
-from skinjax import recipes
+from skinjax import recipes, rundir
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / 'configs').glob('*.py'))
@@ -49,7 +49,7 @@ def test_comparisons_differ_in_the_method_alone(variant):
     config = configs.resolve(recipes.compare_unlearning(variant))
     base = configs.to_json(config.runs.baseline)
     for name, run in config.runs.items():
-        changed = configs.differences(base, configs.to_json(run))
+        changed = rundir.differences(base, configs.to_json(run))
         allowed = ('objective.',) if name in recipes.UNLEARNING else ('objective.', 'data.')
         assert all(line.startswith(allowed) for line in changed), changed
 

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 from safetensors.numpy import load_file, save_file
 
 from skinjax import config as configs
@@ -274,15 +275,13 @@ class TestTargets:
 
     @pytest.mark.parametrize('name', ['target.safetensors', 'target'])
     def test_a_write_that_fails_leaves_nothing(self, name, source, tmp_path, monkeypatch):
-        def full(place, *_):
-            (place if name.endswith('s') else place.with_suffix('.x')).write_bytes(b'half')
-            if name == 'target':
-                place.mkdir()
-                place.with_suffix('.x').rename(place / 'half')
+        def full(*arguments):
+            (place,) = (a for a in arguments if isinstance(a, Path))
+            (place / 'half' if place.is_dir() else place).write_bytes(b'half')
             raise OSError('no space left')
 
-        monkeypatch.setattr(convert, 'write_safetensors', full)
-        monkeypatch.setattr(convert, '_write_checkpoint', full)
+        monkeypatch.setattr(safetensors.numpy, 'save_file', full)
+        monkeypatch.setattr(convert, 'write_json', lambda path, _: full(path.parent))
         before = files_below(tmp_path)
         with pytest.raises(OSError, match='no space left'):
             convert_to(tmp_path / name, source)

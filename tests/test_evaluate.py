@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from skinjax import config as configs
-from skinjax import evaluate, generate, train
-from skinjax.data.images import d4
+from skinjax import evaluate, generate, rundir, train
+from skinjax.data.augment_device import d4
 from skinjax.engine import mapping
 from skinjax.engine.mesh import Mesh
 from skinjax.engine.objective import Objective
@@ -94,7 +94,7 @@ def test_kind_evaluate_reproduces_the_run(tmp_path):
     config = configs.evaluate()
     config.init_from = str(tmp_path / 'run')
     config.devices = 1
-    section = configs.load_run(tmp_path / 'run').evaluate.to_dict()
+    section = rundir.load_run(tmp_path / 'run').evaluate.to_dict()
     config.evaluate.update({**section, 'tta': 'run', 'splits': ('plain', 'balanced')})
     again = evaluate.run(configs.resolve(config), tmp_path / 'again')
     assert set(again['splits']) == {'val', 'plain', 'balanced'}
@@ -150,7 +150,7 @@ def test_other_data_are_probed_for_the_bias_of_the_run(finished, tmp_path):
 
 def views(run, images) -> np.ndarray:
     """Probabilities [8, n] of the final model of a run: one forward pass for each symmetry."""
-    config, (_, state) = configs.load_run(run), final_state(run)
+    config, (_, state) = rundir.load_run(run), final_state(run)
     net = network.create(config, train.load_data(config))
     objective = net.objective({}, ())
     found = []

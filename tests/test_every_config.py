@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from skinjax import config as configs
-from skinjax import recipes
+from skinjax import recipes, rundir
 from tests.helpers import ISIC2017, ROOT, SHARED, sample_isic2017, shrink, write_folder
 
 
@@ -75,7 +75,7 @@ def assert_whole(work):
     """The files that users rely on are there, and nothing else is left."""
     assert (work / 'DONE').exists()
     assert (work / 'report.html').stat().st_size > 10_000
-    assert configs.load_run(work)
+    assert rundir.load_run(work)
     assert not [path for path in work.rglob('*') if 'tmp' in path.name]
 
 

@@ -16,11 +16,12 @@ import pytest
 import safetensors.numpy
 
 from skinjax import config as configs
-from skinjax import evaluate, export, exported, serialize, train
+from skinjax import evaluate, export, exported, rundir, serialize, train
 from skinjax.data import images
 from skinjax.data.records import DataSet
 from skinjax.engine.mesh import Mesh
 from skinjax.engine.objective import Objective
+from skinjax.models.tensor_files import write_safetensors
 from skinjax.objectives import network
 from tests.helpers import LINEAR, small, small_run, tiny_data, tiny_records
 
@@ -61,7 +62,7 @@ def folder(source) -> Path:
 
 
 def validation(source: Path) -> tuple[np.ndarray, DataSet]:
-    trained = configs.load_run(source)
+    trained = rundir.load_run(source)
     data = train.load_data(trained)
     rows = data.splits['val']
     return np.stack([rows.read(row)['image'] for row in range(len(rows))]), data
@@ -69,7 +70,7 @@ def validation(source: Path) -> tuple[np.ndarray, DataSet]:
 
 def test_the_export_holds_what_is_promised(source, folder):
     names = {path.name for path in folder.iterdir()}
-    assert names == {*export.FILES, 'config.json', 'DONE', configs.LOCK}
+    assert names == {*export.FILES, 'config.json', 'DONE', rundir.LOCK}
     assert {path.name for path in folder.parent.iterdir()} == {'run', 'out'}
     facts = json.loads((folder / 'model.json').read_text())
     results = evaluate.read_results(source)
@@ -214,7 +215,7 @@ def test_an_unusable_work_directory_is_found_first(use, source, tmp_path, monkey
     config, work = configs.export(init_from=str(source)), tmp_path / 'work'
     if use == 'in use':
         with (
-            configs.lock(work),
+            rundir.lock(work),
             pytest.raises(ValueError, match=f'another process is running in {work}'),
         ):
             export.run(config, work)
@@ -240,11 +241,27 @@ def test_weights_that_are_not_contiguous_are_stored_as_they_are(tmp_path):
     kernel = jnp.arange(24.0).reshape(2, 3, 4)
     turned = np.asarray(kernel).transpose(2, 0, 1)
     variables = {'params': {'kernel': turned, 'one': np.float32(3)}, 'other': {'x': turned}}
-    weights = serialize.flat_weights(variables)
-    serialize.write_weights(tmp_path / 'w.safetensors', weights)
-    back = safetensors.numpy.load_file(tmp_path / 'w.safetensors')
-    assert set(back) == {'params/kernel', 'params/one'}
-    assert np.array_equal(back['params/kernel'], turned) and back['params/one'].shape == ()
+    for weights in (serialize.flat_weights(variables), {'params/kernel': turned}):
+        write_safetensors(tmp_path / 'w.safetensors', weights)
+        back = safetensors.numpy.load_file(tmp_path / 'w.safetensors')
+        assert set(back) == set(weights) <= {'params/kernel', 'params/one'}
+        assert np.array_equal(back['params/kernel'], turned)
+        assert all(back[name].shape == value.shape for name, value in weights.items())
+
+
+def test_weights_that_are_written_otherwise_do_not_appear(tmp_path, monkeypatch):
+    save = safetensors.numpy.save_file
+    path = tmp_path / 'w.safetensors'
+    path.write_bytes(b'before')
+    monkeypatch.setattr(
+        safetensors.numpy,
+        'save_file',
+        lambda w, *a: save({k: v + (k == 'b') for k, v in w.items()}, *a),
+    )
+    with pytest.raises(OSError, match=r"w\.safetensors: 'b' was not written as it is"):
+        write_safetensors(path, {'a': np.zeros(2), 'b': np.zeros(2)})
+    assert [p.name for p in tmp_path.iterdir()] == ['w.safetensors']
+    assert path.read_bytes() == b'before'
 
 
 NARROW = configs.plugin('models', 'resnet', variant='narrow')
@@ -262,7 +279,6 @@ def test_classes_and_views(model, classes, tta, tmp_path):
     objective = network.create(config, data).objective({}, ())
     variables = random_variables(objective)
     weights = serialize.flat_weights(variables)
-    serialize.write_weights(tmp_path / 'weights.safetensors', weights)
     compiled = serialize.compile_model(objective, config, weights, ('cpu', 'cuda', 'tpu'))
     rows = tiny_records(3)
     batch = np.stack([rows.read(row)['image'] for row in range(3)])
@@ -278,16 +294,18 @@ def test_classes_and_views(model, classes, tta, tmp_path):
         assert np.allclose(turned['probabilities'], out['probabilities'], atol=1e-6)
 
 
-def test_depthwise_convolutions_take_any_batch():
+def test_depthwise_convolutions_take_any_batch_in_the_form_for_each_platform():
     """Traced without compiling: the other test holds the numbers of exported models."""
     config = small(configs.train(model='mobilenet'), **{'data.image_size': 32})
     objective = network.create(config, tiny_data(32)).objective({}, ())
     example = {'image': jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.uint8)}
     shapes = jax.eval_shape(objective.init, jax.random.key(0), example)
     weights = serialize.flat_weights(jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes))
-    compiled = serialize.compile_model(objective, config, weights, ('cpu', 'cuda'))
-    (features,) = (out for out in compiled.out_avals if out.shape[1] == 1280)
-    assert str(features.shape[0]) == 'b'
+    for platform, convolutions in (('cpu', 1), ('cuda', 52), ('tpu', 52)):
+        compiled = serialize.compile_model(objective, config, weights, (platform,))
+        (features,) = (out for out in compiled.out_avals if out.shape[1] == 1280)
+        assert str(features.shape[0]) == 'b'
+        assert compiled.mlir_module().count('stablehlo.convolution') == convolutions
 
 
 def random_variables(objective: Objective):

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from skinjax import config as configs
-from skinjax import convert, train
+from skinjax import convert, rundir, train
 from skinjax.engine import checkpoint
 from skinjax.engine.mesh import Mesh
 from skinjax.engine.state import TrainState
@@ -34,7 +34,7 @@ def save_run(work: Path, config: Any) -> TrainState:
         (state.params, state.model, state.ema),
     )
     state = state.replace(params=params, model=model, ema=ema)  # type: ignore[attr-defined]
-    configs.claim(config, work)
+    rundir.claim(config, work)
     saver = checkpoint.Checkpointer(work, keep=1)
     saver.save(state, 0.5)
     saver.close()

@@ -6,8 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from skinjax import config as configs
-from skinjax import train
+from skinjax import rundir, train
 from skinjax.engine.mesh import Mesh
 from skinjax.engine.writer import read_metrics
 from skinjax.predictions import Predictions
@@ -88,7 +87,7 @@ def test_what_cannot_work_is_said_in_one_line(fields, error, text, tmp_path):
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     train.run(small_run('baseline', devices=1), tmp_path / 'one')
     other = small_run('clgr', devices=1)
-    configs.claim(other, tmp_path / 'two')
+    rundir.claim(other, tmp_path / 'two')
     (tmp_path / 'one' / 'checkpoints').rename(tmp_path / 'two' / 'checkpoints')
     with pytest.raises(ValueError, match=r'checkpoints/6 does not fit this model') as caught:
         train.run(other, tmp_path / 'two')

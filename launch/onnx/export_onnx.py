@@ -21,7 +21,7 @@ from flax import linen as nn
 from flax.traverse_util import unflatten_dict
 from ml_collections import ConfigDict
 
-from skinjax.data.images import d4
+from skinjax.data.augment_device import d4
 from skinjax.data.records import DataSet
 from skinjax.exported import Model
 from skinjax.models.layers import ReLU

@@ -15,7 +15,7 @@ import grain
 import numpy as np
 from jaxtyping import Int
 
-from skinjax.data import images
+from skinjax.data.augment import Example, augment
 from skinjax.data.groups import SAMPLINGS
 from skinjax.data.records import UNKNOWN, Records, choices
 
@@ -201,19 +201,19 @@ def _cells(records: Records, config: Any) -> list[Int[np.ndarray, ' n']]:
     return found
 
 
-Change = Callable[[images.Example, int, int], images.Example]
+Change = Callable[[Example, int, int], Example]
 
 
 def _changes(records: Records, config: Any, seed: int) -> Change | None:
     """(example, row, position) -> the example changed at random."""
     names = tuple(config.augment_host)
-    change, turn = images.augment(names), images.augment(('d4',))
+    change, turn = augment(names), augment(('d4',))
     # A table that was written and read again holds the column as text.
     copies = records.columns.get('copy', np.zeros(len(records), np.int32)).astype(str) == '1'
     if not names and not copies.any():
         return None
 
-    def changed(example: images.Example, row: int, position: int) -> images.Example:
+    def changed(example: Example, row: int, position: int) -> Example:
         if not names and not copies[row]:
             return example
         rng = np.random.default_rng((seed, _AUGMENT, position))
@@ -254,7 +254,7 @@ def _reader(
     return read
 
 
-def read_row(records: Records, row: int, size: int) -> images.Example:
+def read_row(records: Records, row: int, size: int) -> Example:
     """`records.read(row)` of the expected size. Errors are given the row's id."""
     try:
         example = records.read(row)

@@ -25,7 +25,7 @@ COMMON: dict[str, Any] = {
     'std': (0.229, 0.224, 0.225),  # and divided by
     'bias': (),  # names of the bias variables used
     'sampling': 'uniform',  # or 'group': equal shares of label x first bias variable
-    'augment_host': (),  # names of images.HOST
+    'augment_host': (),  # names of augment.HOST
     'with_mask': False,  # batches carry masks
     'cache': True,  # keep decoded images in memory
     'threads': 2,
@@ -54,6 +54,7 @@ class Records:
         read: row -> {'image': uint8 [h, w, 3], and 'mask': uint8 [h, w] (0 or 255) if there is
             one}.
         columns: further columns, carried into prediction tables and reports.
+        files: [n] path of each row's image file, None where rows are not files.
     """
 
     ids: np.ndarray
@@ -62,6 +63,7 @@ class Records:
     groups: np.ndarray
     read: Callable[[int], dict[str, np.ndarray]]
     columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    files: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -76,6 +78,7 @@ class Records:
             self.groups[rows],
             lambda row: self.read(int(rows[row])),
             {name: values[rows] for name, values in self.columns.items()},
+            None if self.files is None else self.files[rows],
         )
 
     def cached(self) -> 'Records':
@@ -145,6 +148,7 @@ def concatenate(parts: Sequence[Records]) -> Records:
         shared = [name for name in columns[0] if all(name in other for other in columns)]
         return {name: np.concatenate([other[name] for other in columns]) for name in shared}
 
+    files = [part.files for part in parts if part.files is not None]
     return Records(
         np.concatenate([part.ids for part in parts]),
         np.concatenate([part.labels for part in parts]),
@@ -152,6 +156,7 @@ def concatenate(parts: Sequence[Records]) -> Records:
         np.concatenate([part.groups for part in parts]),
         read,
         join([part.columns for part in parts]),
+        np.concatenate(files) if len(files) == len(parts) else None,
     )
 
 

@@ -224,7 +224,13 @@ def records_from_table(
         return example
 
     return Records(
-        ids, labels, dict(bias or {}), ids if groups is None else groups, read, dict(columns or {})
+        ids,
+        labels,
+        dict(bias or {}),
+        ids if groups is None else groups,
+        read,
+        dict(columns or {}),
+        np.array(files),
     )
 
 

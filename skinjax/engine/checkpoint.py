@@ -111,6 +111,11 @@ def restore_state(run: Path, abstract: Any, select: str = 'last') -> tuple[int, 
 
 
 def choose_step(run: Path, select: str) -> int:
+    """The step of a run's checkpoint to use: the best one where `select` is 'best', else the last.
+
+    Raises:
+        FileNotFoundError: the run has no complete checkpoint.
+    """
     if not (run / 'checkpoints').is_dir():
         raise FileNotFoundError(f'{run} has no checkpoints: train it first')
     with contextlib.closing(Checkpointer(run, keep=10**6, clean=False)) as steps:

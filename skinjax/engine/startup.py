@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from skinjax import config as configs
+from skinjax import rundir
 from skinjax.engine.mesh import on_main
 
 
@@ -44,14 +44,14 @@ def hold(config: Any, workdir: Path) -> Iterator[None]:
     """Claim and lock `workdir` from the main process, while the others wait.
 
     Raises:
-        ValueError: as `config.claim` and `config.lock`, on every process.
+        ValueError: as `rundir.claim` and `rundir.lock`, on every process.
     """
     with contextlib.ExitStack() as stack:
 
         def take() -> None:
-            configs.done(config, workdir)  # so that nothing is written where it is refused
-            stack.enter_context(configs.lock(workdir))
-            configs.claim(config, workdir)
+            rundir.done(config, workdir)  # so that nothing is written where it is refused
+            stack.enter_context(rundir.lock(workdir))
+            rundir.claim(config, workdir)
 
         on_main(take)
         yield

@@ -1,12 +1,14 @@
 """What a run leaves behind while it works: `metrics.jsonl`, strict JSON and progress lines."""
 
+import contextlib
 import io
 import json
 import math
 import os
+import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -39,14 +41,22 @@ def jsonable(value: Any) -> Any:
 
 def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> None:
     """Writes a whole file or nothing: a reader never sees a half-written one."""
-    path = Path(path)
+    with appearing(Path(path)) as place:
+        place.write_bytes(data if isinstance(data, bytes) else data.encode('utf-8'))
+
+
+@contextlib.contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """A place for a file or folder that becomes `path` when all went well, and vanishes else."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path, os.getpid())
+    place = _temporary(path, os.getpid())
     try:
-        temporary.write_bytes(data if isinstance(data, bytes) else data.encode('utf-8'))
-        temporary.replace(path)
+        yield place
+        place.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        if place.is_dir():
+            shutil.rmtree(place)
+        place.unlink(missing_ok=True)
 
 
 def _temporary(path: Path, process: int | str) -> Path:

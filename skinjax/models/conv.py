@@ -2,9 +2,7 @@
 
 XLA's grouped convolution is slow there, its gradients above all: where every channel has a filter
 of its own, a sum of shifted products takes a thirtieth of the time. A 1x1 convolution is one
-matrix product, and so are its gradients. Other platforms keep XLA's. The choice is made when a
-program is traced, by the backend of that process: an export made on a CPU holds the forms for CPUs
-for all of its platforms.
+matrix product, and so are its gradients. Other platforms keep XLA's (see `forms.py`).
 """
 
 import itertools
@@ -16,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
+
+from skinjax.models.forms import choose
 
 Dtype = Any
 Pads = tuple[tuple[int, int], tuple[int, int]]
@@ -67,18 +67,28 @@ class Conv(nn.Module):
 
 def _convolve(x, kernel, strides, padding, *, feature_group_count, **options):
     """`lax.conv_general_dilated` as `nn.Conv` calls it."""
-    if jax.default_backend() == 'cpu':
-        if isinstance(padding, str):
-            padding = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
-        pads = tuple(map(tuple, padding))
-        if 1 < feature_group_count == x.shape[-1] == kernel.shape[-1]:
-            return depthwise(x, kernel[:, :, 0], strides[0], pads)
-        single = kernel.shape[:2] == tuple(strides) == (1, 1) and pads == ((0, 0), (0, 0))
-        if single and feature_group_count == 1:
-            return pointwise(x.reshape(-1, x.shape[-1]), kernel[0, 0]).reshape(*x.shape[:-1], -1)
-    return lax.conv_general_dilated(
-        x, kernel, strides, padding, feature_group_count=feature_group_count, **options
-    )
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
+    pads: Any = tuple(map(tuple, padding))
+
+    def plain(x, kernel):
+        return lax.conv_general_dilated(
+            x, kernel, strides, pads, feature_group_count=feature_group_count, **options
+        )
+
+    def by_channel(x, kernel) -> Any:
+        return depthwise(x, kernel[:, :, 0], strides[0], pads)
+
+    def by_pixel(x, kernel):
+        flat = pointwise(x.reshape(-1, x.shape[-1]), kernel[0, 0])
+        return flat.reshape(*x.shape[:-1], -1)
+
+    if 1 < feature_group_count == x.shape[-1] == kernel.shape[-1]:
+        return choose(by_channel, plain, x, kernel)
+    single = kernel.shape[:2] == tuple(strides) == (1, 1) and pads == ((0, 0), (0, 0))
+    if single and feature_group_count == 1:
+        return choose(by_pixel, plain, x, kernel)
+    return plain(x, kernel)
 
 
 @jax.custom_vjp

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from skinjax.models.forms import choose
+
 Dtype = Any
 
 
@@ -106,9 +108,11 @@ def _standardize_backward(epsilon, residual, gradients):
 
 def _channel_sum(x):
     """Sum over n of [g, n, c]; on CPUs as a product, since XLA joins plain sums to a slow loop."""
-    if jax.default_backend() != 'cpu':
-        return x.sum(1)
-    return jnp.einsum('gn,gnc->gc', jnp.ones(x.shape[:2], x.dtype), x, precision='highest')
+
+    def product(x):
+        return jnp.einsum('gn,gnc->gc', jnp.ones(x.shape[:2], x.dtype), x, precision='highest')
+
+    return choose(product, lambda x: x.sum(1), x)
 
 
 _standardize.defvjp(_standardize_forward, _standardize_backward)

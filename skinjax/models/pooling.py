@@ -11,6 +11,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from skinjax.models.forms import choose
+
 
 class MaxPool(nn.Module):
     """Spatial maximum over `window` x `window`, padded by -inf; of equal maxima the first counts.
@@ -25,10 +27,12 @@ class MaxPool(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, 'b h w c']) -> Float[Array, 'b i j c']:
-        if jax.default_backend() == 'cpu':
-            return _max_pool(x, self.window, self.stride, self.padding)
         pad: Any = ((self.padding, self.padding),) * 2
-        return nn.max_pool(x, (self.window,) * 2, (self.stride,) * 2, pad)
+
+        def plain(x):
+            return nn.max_pool(x, (self.window,) * 2, (self.stride,) * 2, pad)
+
+        return choose(lambda x: _max_pool(x, self.window, self.stride, self.padding), plain, x)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))

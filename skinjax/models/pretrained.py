@@ -15,6 +15,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from skinjax import config as configs
+from skinjax import rundir
 from skinjax.models.naming import OWN, Slot, name_slots
 from skinjax.models.norm import BatchNorm
 from skinjax.models.tensor_files import Tensors, open_tensors
@@ -73,7 +74,7 @@ def _differences(path: Path, config: Any, data: Any) -> list[str]:
     """Notes on a run whose network computes something else with arrays of the same shapes."""
     if not (path / 'config.json').exists():
         return []
-    run = configs.load_run(path)
+    run = rundir.load_run(path)
     fields = [('model', field) for field in configs.find('models', config.name).DEFAULTS]
     if 'data' in run:  # not in the checkpoints of `convert`
         fields += [('model', 'dtype')]

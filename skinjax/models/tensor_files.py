@@ -22,8 +22,9 @@ import orbax.checkpoint as ocp
 import safetensors
 import safetensors.numpy
 
-from skinjax import config as configs
+from skinjax import rundir
 from skinjax.engine import checkpoint
+from skinjax.engine.writer import appearing
 
 WRAPPERS = ('state_dict', 'model')  # keys under which training scripts keep the weights
 PREFIX = 'module.'  # of torch.nn.DataParallel
@@ -229,23 +230,28 @@ def _reader() -> ocp.Checkpointer:
 
 
 def _choose(run: Path) -> int:
-    config = configs.load_run(run)
+    config = rundir.load_run(run)
     return checkpoint.choose_step(run, config.get('train', {}).get('select', 'last'))
 
 
-def write_safetensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write `arrays` and read them again.
+def write_safetensors(
+    path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write `arrays`, which appear as a whole file once they have been read back, or not at all.
 
     Raises:
-        OSError: what was read is not what was written.
+        OSError: what was read is not what was written; the array is named.
     """
     # safetensors 0.8 writes arrays that are not contiguous in the wrong order.
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    path.touch()
-    mode = path.stat().st_mode
-    safetensors.numpy.save_file(whole, path, metadata={'format': 'pt'})
-    path.chmod(mode)  # the library makes files that nobody else may read
-    with safetensors.safe_open(path, 'np') as file:
-        for name, array in whole.items():
-            if file.get_tensor(name).tobytes() != array.tobytes():
-                raise OSError(f'{path}: {name!r} was not written as it is')
+    whole = {name: np.asarray(array, order='C') for name, array in arrays.items()}
+    with appearing(path) as place:
+        place.touch()
+        mode = place.stat().st_mode
+        safetensors.numpy.save_file(whole, place, dict(metadata or {}))
+        place.chmod(mode)  # the library makes files that nobody else may read
+        with safetensors.safe_open(place, 'np') as file:
+            for name, array in whole.items():
+                back = file.get_tensor(name)
+                same = (back.dtype, back.shape) == (array.dtype, array.shape)
+                if not same or back.tobytes() != array.tobytes():
+                    raise OSError(f'{path}: {name!r} was not written as it is')

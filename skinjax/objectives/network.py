@@ -8,7 +8,7 @@ from flax.core import FrozenDict
 from jaxtyping import Array, Float
 
 from skinjax import config as configs
-from skinjax.data.images import normalize
+from skinjax.data.augment_device import normalize
 from skinjax.data.records import DataSet
 from skinjax.engine import optimizers
 from skinjax.engine.objective import (

@@ -375,7 +375,8 @@ def folded_network(arrays: dict[str, jax.Array], images: jax.Array) -> jax.Array
 
 @pytest.mark.skipif(not WEIGHTS.exists(), reason='needs shared/weights')
 def test_mobilenet_of_tensorflow():
-    from skinjax.data.images import decode, normalize
+    from skinjax.data.augment_device import normalize
+    from skinjax.data.images import decode
 
     config = model_config('mobilenet_v2', padding='tf')
     loaded = pretrained.load(WEIGHTS, convert.abstract(config, 224, 1001), config)
