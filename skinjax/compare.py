@@ -4,30 +4,22 @@ Every run has its own directory below the work directory, and is reused where it
 same command continues after any interruption, and a longer list of seeds adds runs.
 """
 
-import concurrent.futures
-import contextlib
 import itertools
-import multiprocessing
-import os
-import signal
-import time
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from skinjax import config as configs
-from skinjax import figures, rundir, tables
+from skinjax import figures, jobs, rundir, tables
 from skinjax.bootstrap import mean_interval, paired_interval
 from skinjax.data.records import choices
 from skinjax.document import Figure, Section, Table, write_report
-from skinjax.engine.writer import duration, write_atomic, write_json
+from skinjax.engine.writer import write_atomic, write_json
 from skinjax.measures import fold_aucs
 from skinjax.predictions import Predictions
 
-INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit status of a stopped run
 Values = dict[str, dict[str, list[float]]]  # method -> column -> one value a seed
 FREE = ('seeds', 'jobs', 'columns', 'drawn', 'order', 'note')  # fields that may change later
 
@@ -44,23 +36,23 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         RuntimeError: a run failed; the others' results are kept.
     """
     check(config)
-    jobs = plan(config, workdir)
+    planned = plan(config, workdir)
     rundir.done(config, workdir, FREE)
-    todo = {key: job for key, job in jobs.items() if not rundir.done(*job)}
+    todo = {key: job for key, job in planned.items() if not rundir.done(*job)}
     with rundir.lock(workdir):
         rundir.claim(config, workdir, FREE)
         (workdir / 'DONE').unlink(missing_ok=True)
-        if len(todo) < len(jobs):
-            print(f'{len(jobs) - len(todo)} of {len(jobs)} runs are done already', flush=True)
+        if len(todo) < len(planned):
+            print(f'{len(planned) - len(todo)} of {len(planned)} runs are done already', flush=True)
         if todo:
-            execute(todo, config.jobs)
-        values = collect(config, jobs)
+            jobs.execute(todo, config.jobs)
+        values = collect(config, planned)
         summary = summarise(config, values)
         if config.folds:
-            summary['folds'] = cross_validation(config, jobs)
+            summary['folds'] = cross_validation(config, planned)
         write_json(workdir / 'comparison.json', {**summary, 'values': values})
         text = publish(config, summary, values, workdir)
-        write_atomic(workdir / 'DONE', f'{len(jobs)} runs\n')
+        write_atomic(workdir / 'DONE', f'{len(planned)} runs\n')
     print(f'{text}\nreport: {workdir}/report.html', flush=True)
     return summary
 
@@ -96,7 +88,7 @@ def check(config: Any) -> None:
 
 def plan(config: Any, workdir: Path) -> dict[tuple[str, int, int], tuple[Any, Path]]:
     """(method, seed, fold) -> (config of the run, its directory), seeds outermost."""
-    jobs = {}
+    planned = {}
     for seed in config.seeds:
         for fold in range(max(config.folds, 1)):
             for name in sorted(config.runs):
@@ -110,123 +102,11 @@ def plan(config: Any, workdir: Path) -> dict[tuple[str, int, int], tuple[Any, Pa
                 if config.folds:
                     one.data.folds, one.data.fold = config.folds, fold
                     folder += f'_fold{fold}'
-                jobs[name, seed, fold] = (configs.resolve(one), workdir / name / folder)
-    return jobs
+                planned[name, seed, fold] = (configs.resolve(one), workdir / name / folder)
+    return planned
 
 
-def execute(jobs: Mapping[Any, tuple[Any, Path]], workers: int) -> None:
-    """Train every job, `workers` at a time, each on its share of the cores.
-
-    Raises:
-        RuntimeError: a run failed.
-    """
-    context = multiprocessing.get_context('spawn')
-    slots = context.Queue()
-    for slot in range(workers):
-        slots.put(slot)
-    with (
-        _sigterm_as_interrupt(),
-        concurrent.futures.ProcessPoolExecutor(
-            min(workers, len(jobs)), context, _share_cores, (slots, workers)
-        ) as pool,
-    ):
-        try:
-            _await(pool, jobs, workers)
-        except BaseException:
-            _stop(pool)
-            raise
-
-
-def _await(
-    pool: concurrent.futures.ProcessPoolExecutor,
-    todo: Mapping[Any, tuple[Any, Path]],
-    workers: int,
-) -> None:
-    """Hand out the runs and tell how each ended.
-
-    No more than `workers` at a time: the pool cannot take back what already waits for a worker.
-    """
-    start, waiting, going = time.monotonic(), iter(todo.items()), {}
-    for count in range(1, len(todo) + 1):
-        for key, (config, folder) in itertools.islice(waiting, workers - len(going)):
-            going[pool.submit(_train, configs.to_json(config), str(folder))] = (key, folder)
-        future = next(concurrent.futures.as_completed(going))
-        key, folder = going.pop(future)
-        try:
-            scores = future.result()
-        except (Exception, SystemExit) as error:
-            if isinstance(error, SystemExit) and error.code in INTERRUPTED:
-                raise KeyboardInterrupt from None  # the same Ctrl-C, and the run was faster
-            raise RuntimeError(
-                f'run {folder} failed ({error}): see {folder}.log; the same command '
-                'continues with what is left'
-            ) from error
-        left = (time.monotonic() - start) / count * (len(todo) - count)
-        print(
-            f'{count}/{len(todo)} {key[0]} {folder.name}: {scores}, {duration(left)} left',
-            flush=True,
-        )
-
-
-def _stop(pool: concurrent.futures.ProcessPoolExecutor) -> None:
-    """Start nothing more, and let the runs that are going on save and end."""
-    pool.shutdown(wait=False, cancel_futures=True)
-    for child in multiprocessing.active_children():
-        child.terminate()
-
-
-@contextlib.contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM is met as Ctrl-C is; the former handler is put back at the end."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    old = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, old)
-
-
-def _share_cores(slots: Any, workers: int) -> None:
-    """Give this worker its own cores, so that runs side by side do not slow each other down."""
-    slot = slots.get()
-    if hasattr(os, 'sched_setaffinity'):
-        cores = sorted(os.sched_getaffinity(0))
-        mine = cores[slot * len(cores) // workers : (slot + 1) * len(cores) // workers]
-        os.sched_setaffinity(0, mine or cores)
-
-
-def _train(values: dict[str, Any], folder: str) -> str:
-    """One run, logged to a .log file beside it; returns its AUCs for the progress line."""
-    import jax
-    from absl import logging
-
-    from skinjax import train
-
-    logging.set_verbosity(logging.ERROR)
-    path = Path(folder)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    log = path.with_suffix('.log')
-    with (
-        log.open('a', encoding='utf-8') as out,
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(out),
-    ):
-        try:
-            results = train.run(configs.from_json(values), path)
-        except BaseException:
-            traceback.print_exc()
-            raise
-    jax.clear_caches()
-    found = {
-        name: block.get('auc') or block['mean_auc'] for name, block in results['splits'].items()
-    }
-    return ', '.join(f'{name} {auc["value"]:.3f}' for name, auc in found.items())
-
-
-def collect(config: Any, jobs: Mapping[tuple[str, int, int], tuple[Any, Path]]) -> Values:
+def collect(config: Any, planned: Mapping[tuple[str, int, int], tuple[Any, Path]]) -> Values:
     """The figure of every column for every seed (mean over folds); NaN where a run lacks it.
 
     Raises:
@@ -235,7 +115,7 @@ def collect(config: Any, jobs: Mapping[tuple[str, int, int], tuple[Any, Path]]) 
     from skinjax import evaluate
 
     values: Values = {name: {column: [] for column, _ in config.columns} for name in config.runs}
-    found = {key: evaluate.read_results(folder) for key, (_, folder) in jobs.items()}
+    found = {key: evaluate.read_results(folder) for key, (_, folder) in planned.items()}
     _check_columns(config, list(found.values()))
     for name, seed in itertools.product(config.runs, config.seeds):
         folds = [found[name, seed, fold] for fold in range(max(config.folds, 1))]
@@ -304,13 +184,13 @@ def summarise(config: Any, values: Values) -> dict[str, Any]:
     }
 
 
-def cross_validation(config: Any, jobs: Mapping[Any, tuple[Any, Path]]) -> dict[str, Any]:
+def cross_validation(config: Any, planned: Mapping[Any, tuple[Any, Path]]) -> dict[str, Any]:
     """Per method: AUCs of the held-out folds pooled, as they are and as ranks within a fold."""
     found: dict[str, list[dict[str, float]]] = {name: [] for name in config.runs}
     for name in config.runs:
         for seed in config.seeds:
             parts = [
-                Predictions.read_csv(jobs[name, seed, fold][1] / 'predictions' / 'val.csv')
+                Predictions.read_csv(planned[name, seed, fold][1] / 'predictions' / 'val.csv')
                 for fold in range(config.folds)
             ]
             found[name].append(

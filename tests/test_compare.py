@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from skinjax import compare, recipes, rundir
+from skinjax import compare, jobs, recipes, rundir
 from skinjax import config as configs
 from skinjax.engine.writer import write_json
 from skinjax.predictions import Predictions
@@ -120,7 +120,7 @@ def test_an_interrupted_comparison_is_known_and_may_change_in_what_is_free(tmp_p
     def stop(jobs, workers):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(compare, 'execute', stop)
+    monkeypatch.setattr(jobs, 'execute', stop)
     for fields in ({}, {'seeds': (0, 1), 'jobs': 2, 'note': 'x', 'order': ('b',), 'drawn': ()}):
         config = configs.override(config, fields)
         with pytest.raises(KeyboardInterrupt):
