@@ -8,7 +8,7 @@ Resamples are held as counts [b, n] (how often each row was drawn). A weighted s
 sorted table then serves all resamples at once, which is what makes 1,000 AUCs take a second.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -103,31 +103,6 @@ def weighted_specificity_at(
     return 1 - fp[np.arange(len(fp)), first] / negatives + 0 * positives
 
 
-def bootstrap(
-    fn: Callable[..., float],
-    labels: Labels,
-    *arrays: np.ndarray,
-    n: int = RESAMPLES,
-    seed: int = 0,
-    level: float = LEVEL,
-) -> Interval:
-    """Value and percentile interval of any `fn(labels, *arrays)`, one call a resample.
-
-    Raises:
-        ValueError: arrays of other lengths than the labels.
-    """
-    labels = np.asarray(labels)
-    for k, array in enumerate(arrays):
-        if len(array) != len(labels):
-            raise ValueError(f'bootstrap: array {k} has {len(array)} rows, labels {len(labels)}')
-    replicates = []
-    for counts in resample_counts(labels, n, seed):
-        for row in counts:
-            drawn = np.repeat(np.arange(len(labels)), row)
-            replicates.append(fn(labels[drawn], *(array[drawn] for array in arrays)))
-    return interval(fn(labels, *arrays), np.array(replicates), level)
-
-
 def bootstrap_auc(
     labels: Labels,
     scores: Scores,
@@ -136,7 +111,7 @@ def bootstrap_auc(
     level: float = LEVEL,
     groups: Groups | None = None,
 ) -> Interval:
-    """AUC with its interval: `bootstrap(auc, ...)` in a fraction of the time."""
+    """AUC with its interval."""
     draws = resample_counts(labels, n, seed, groups)
     blocks = [weighted_auc(labels, scores, counts) for counts in draws]
     return interval(auc(labels, scores), _joined(blocks), level)

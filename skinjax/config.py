@@ -19,7 +19,7 @@ from skinjax.data import records
 # A ConfigDict; its fields depend on the plug-ins, so no type checker can know them.
 Config = Any
 
-KINDS = ('train', 'evaluate', 'compare', 'generate', 'export', 'convert')
+KINDS = ('train', 'evaluate', 'compare', 'generate', 'inspect', 'prepare', 'export', 'convert')
 PLUGINS = {'data': 'data', 'model': 'models', 'objective': 'objectives'}  # section -> folder
 
 TRAIN = {
@@ -28,7 +28,7 @@ TRAIN = {
     'head_first': False,  # start from the main head that is best for the initial features
     'accumulate': 1,  # slices in which each batch is worked through, to save memory
     'ema': 0.0,  # decay of the moving average of the parameters; 0 for none
-    'augment': ('d4',),  # on the device; see data/images.py
+    'augment': ('d4',),  # on the device; see data/augment_device.py
     'log_every': 10,
     'evaluate_every': 1.0,  # epochs between evaluations of the validation split
     'checkpoint_every': 1.0,  # epochs between checkpoints
@@ -138,6 +138,40 @@ def generate(source: str = '') -> Config:
     return ConfigDict({'kind': 'generate', 'seed': 0, 'data': data, 'beside': ''}).lock()
 
 
+def inspect(source: str = '') -> Config:
+    """Defaults of kind 'inspect' for a data source; '' is 'synthetic'."""
+    from skinjax.data import duplicates
+
+    data = {**records.COMMON, 'image_size': 128, 'cache': False}
+    data |= {**plugin('data', source or 'synthetic'), 'with_mask': True}
+    values = {
+        'kind': 'inspect',
+        'seed': 0,
+        'data': data,
+        'distance': duplicates.DISTANCE,  # in bits, of perceptual hashes of near duplicates
+        'correlation': duplicates.CORRELATION,  # least one of their thumbnails
+        'detect': False,  # also look for artefacts with data/detectors.py, at 256 pixels
+    }
+    return ConfigDict(values).lock()
+
+
+def prepare(source: str = '') -> Config:
+    """Defaults of kind 'prepare' for a data source; '' is 'synthetic'."""
+    data = {**records.COMMON, **plugin('data', source or 'synthetic')}
+    values = {
+        'kind': 'prepare',
+        'seed': 0,
+        'data': {**data, 'image_size': 256, 'with_mask': True},
+        'archives': '',  # zip or tar files, separated by commas, that are unpacked into data.root
+        'encoding': 'jpeg',  # of images, 4:4:4; or 'png': without loss, five times as large
+        'quality': 95,  # of JPEG
+        'shard_rows': 1024,  # images in a file
+        'workers': 0,  # threads; 0: as many as there are cores
+        'copy_to': '',  # folder or address (gs://...) to which the result is copied
+    }
+    return ConfigDict(values).lock()
+
+
 def export(**fields: Any) -> Config:
     """Defaults of kind 'export', with `fields` replaced.
 
@@ -182,7 +216,7 @@ def convert(variant: str = '') -> Config:
         'kind': 'convert',
         'source': '',  # file of weights, or directory of a run or of a converted checkpoint
         'target': '',  # FILE.safetensors, or a new directory; empty: the work directory
-        'naming': '',  # of a target file: torchvision | timm; empty: the first that there is
+        'naming': '',  # of a target file: torchvision | timm | skinjax; empty: the first there is
         'image_size': 224,  # matters to lesion_cnn alone; runs bring theirs
         'model': model,  # empty: that of the run
     }
@@ -221,8 +255,8 @@ def resolve(config: Config, given: Mapping[str, Any] | None = None) -> Config:
         given: dotted fields and their values that were replaced after it was made.
 
     Raises:
-        ValueError: unknown kind or plug-in, fields that do not belong to the named plug-in, or a
-            plug-in's name among `given`.
+        ValueError: unknown kind or plug-in, fields that do not belong to the named plug-in, a
+            plug-in's name among `given`, or no bias variable to unlearn.
     """
     if config.kind not in KINDS:
         raise ValueError(f'unknown kind {config.kind!r}: choose one of {", ".join(KINDS)}')
@@ -232,7 +266,15 @@ def resolve(config: Config, given: Mapping[str, Any] | None = None) -> Config:
         if section in config and len(config[section]):
             _belongs(section, config[section])
     _keeps_names(given or {})
-    return config.copy_and_resolve_references()
+    config = config.copy_and_resolve_references()
+    if 'objective' in config and config.objective.get('bias') == '':
+        if not config.data.bias:
+            raise ValueError(
+                f'{config.objective.name} needs a bias variable, and {config.data.name} has none '
+                'of its own: give one that the data have with --config.data.bias="(\'NAME\',)"'
+            )
+        config.objective.bias = config.data.bias[0]
+    return config
 
 
 def _belongs(section: str, values: Config) -> None:

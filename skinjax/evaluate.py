@@ -12,11 +12,11 @@ from jaxtyping import Array, Float
 from skinjax import config as configs
 from skinjax import metrics, report, rundir
 from skinjax.audits import probe
-from skinjax.data import groups
+from skinjax.data import groups, writing
 from skinjax.data.augment_device import d4
 from skinjax.data.records import DataSet, Records, choices
 from skinjax.engine import checkpoint, mapping
-from skinjax.engine.mesh import Mesh, on_main
+from skinjax.engine.mesh import Mesh, is_main, on_main
 from skinjax.engine.objective import Objective, Variables
 from skinjax.engine.startup import hold
 from skinjax.engine.writer import read_json, write_atomic, write_json
@@ -61,10 +61,17 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         threshold = None
     check(trained, data, chosen=threshold is not None)
     with hold(config, workdir):
+        note_skipped(data, workdir)
         predict = Predictor(trained, objective, mesh)
         results = judge(trained, data, predict, variables, workdir, step, threshold)
     print(f'{summary(results, data)}\nreport: {workdir}/report.html', flush=True)
     return results
+
+
+def note_skipped(data: DataSet, workdir: Path) -> None:
+    """Writes skipped.csv, on the main process, where unreadable images were left out."""
+    if 'skipped' in data.info and is_main():
+        writing.write_skipped(workdir, data.info['skipped'])
 
 
 def section(wanted: Any, run: Any) -> Any:

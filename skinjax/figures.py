@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Num
+from jaxtyping import Num, UInt8
 
 from skinjax.bootstrap import mean_interval
 from skinjax.measures import auc, reliability, roc
@@ -26,6 +26,7 @@ STYLES = ('-', '--', '-.', ':')
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X')
 DPI = 110
 _POINTS = 1500
+_GAP = 3  # pixels between pictures of a strip
 
 Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
@@ -286,4 +287,24 @@ def image_grid(
             shown = np.clip(image, 0, top)
             axes.imshow(shown, vmin=0, vmax=top, cmap='viridis', interpolation='nearest')
             axes.set_title(_text(titles[k]) if titles else '', fontsize='x-small')
+    return _png(figure)
+
+
+def strips_figure(
+    rows: Mapping[str, Sequence[UInt8[np.ndarray, 'h w 3']]], width: float = 9.2
+) -> bytes:
+    """Rows of pictures of one size, each row under its title; a shorter row ends with nothing."""
+    columns = max(map(len, rows.values()))
+    height = width / columns + 0.22
+    figure = _new(width, height * len(rows))
+    panels = figure.subplots(len(rows), 1, squeeze=False).ravel()
+    for axes, (title, pictures) in zip(panels, rows.items(), strict=True):
+        first = pictures[0].shape
+        strip = np.full((first[0], columns * (first[1] + _GAP) - _GAP, 3), 255, np.uint8)
+        for k, picture in enumerate(pictures):
+            left = k * (first[1] + _GAP)
+            strip[:, left : left + first[1]] = picture
+        axes.set_axis_off()
+        axes.imshow(strip, interpolation='lanczos')
+        axes.set_title(_text(title), fontsize='small', loc='left', pad=2)
     return _png(figure)

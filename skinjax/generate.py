@@ -40,6 +40,8 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         rundir.claim(config, workdir)
         with Progress(sum(map(len, data.splits.values())), unit='image') as progress:
             writing.write(data, workdir, progress.update)
+        if 'skipped' in data.info:
+            writing.write_skipped(workdir, data.info['skipped'])
         png = cv2.imencode('.png', page[..., ::-1])[1].tobytes()
         write_atomic(workdir / 'figures' / 'contact_sheet.png', png)
         results = {'data': data.describe(), 'seed': config.seed}

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 # Bytes above which a picture is made smaller before it is embedded, and its longer side then.
 LARGE = 150_000
-_LONG_SIDE = 1100
+LONG_SIDE = 1100
 
 
-def embed(path: str | os.PathLike[str]) -> bytes:
-    """A picture file for a page; a large one is shrunk and becomes a JPEG.
+def embed(path: str | os.PathLike[str], side: int = LONG_SIDE) -> bytes:
+    """A picture file for a page; a large one is shrunk to `side` pixels and becomes a JPEG.
 
     Raises:
         ValueError: not a picture.
@@ -28,7 +28,7 @@ def embed(path: str | os.PathLike[str]) -> bytes:
         raise ValueError(f'{path}: expected a PNG or JPEG picture; remove the file')
     if len(data) <= LARGE:
         return data
-    scale = _LONG_SIDE / max(image.shape[:2])
+    scale = side / max(image.shape[:2])
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()

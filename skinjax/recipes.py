@@ -1,13 +1,22 @@
 """Settings that several configs share, so that methods differ in the method alone."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from skinjax import config as configs
+from skinjax.data import labels
 
 UNLEARNING = ('lntl', 'tabe', 'clgr')
 VARIANTS = (
     '', 'oracle', 'resample', 'paper', 'cameras', 'isic2017', 'isic2017_instrument', 'folder',
+    'prepared',
 )  # fmt: skip
+# For large pretrained encoders: 1,280 standardised features let a head run away at the usual rate.
+GENTLE = {
+    'lntl': {'reversal': 0.3, 'learning_rate': 0.005},
+    'tabe': {'learning_rate': 0.005},
+    'clgr': {'reversal': 0.3, 'learning_rate': 0.005},
+}
 MILD = {'lntl': {'reversal': 0.1}, 'tabe': {}, 'clgr': {'confusion': 0.3, 'reversal': 0.1}}
 METHODS = ('baseline', 'resample', 'group_dro', *UNLEARNING)
 FLAGS = ('ruler', 'ink', 'dark_corner', 'hair')
@@ -27,40 +36,42 @@ def unlearning(method: str, variant: str = '') -> configs.Config:
         isic2017              real images; the flag `ruler` (give --config.data.root)
         isic2017_instrument   real images; the original image size as instrument
         folder                images and records.csv in --config.data.root, with a column `ruler`
+        prepared              what configs/prepare.py wrote, with a bias variable `ruler`
+        SOURCE                another data set of skinjax/data, such as ham10000, with the bias
+                              variable of its `ABOUT`; see docs/data.md
+        SOURCE_VARIABLE       the same with another bias variable, such as ham10000_skin_type
 
     Raises:
-        ValueError: unknown variant.
+        ValueError: unknown variant, or a data set that is only tested on.
     """
-    if variant not in VARIANTS:
-        known = ', '.join(name for name in VARIANTS if name)
-        raise ValueError(f'unknown variant {variant!r} of {method}: choose one of {known}')
+    source, bias = _source(variant)
+    if variant not in VARIANTS and not source:
+        raise ValueError(f'unknown variant {variant!r} of {method}: {_known(VARIANTS)}')
     if (variant == 'paper' and method not in UNLEARNING) or (variant, method) == (
         'resample',
         'group_dro',
     ):
         raise ValueError(f'{method} has no variant {variant!r}')
-    bias = {'cameras': 'camera', 'isic2017_instrument': 'instrument'}.get(variant, 'ruler')
+    if not source:
+        source, bias = 'synthetic', 'camera' if variant == 'cameras' else 'ruler'
     fields: dict[str, Any] = {} if method == 'baseline' else {'bias': bias}
     if method in UNLEARNING:
         if variant == 'paper':
             fields |= configs.find('objectives', method).PAPER | {'head_steps': 1}
-        if bias != 'ruler':
+        if bias not in (*labels.FLAGS, 'marked', 'marking'):
             # A variable of many values that goes with the class: within each class, and gently.
             fields |= {'conditional': True} | MILD[method]
-    source = 'isic2017' if variant.startswith('isic2017') else 'synthetic'
-    if variant == 'folder':
-        source = 'folder'
     config = configs.train(
         configs.plugin('objectives', method, **fields),
         data=source,
-        model=configs.plugin('models', 'resnet', variant='narrow'),
+        model=configs.plugin('models', 'resnet', variant='narrow', dropout=0.5),
     )
-    config.data.bias = (bias,)
+    config.data.bias = (bias,) if bias else ()
     from_scratch(config)
-    if source == 'isic2017':
-        _isic2017(config, bias)
-    elif source == 'synthetic':
+    if source == 'synthetic':
         _synthetic(config, variant)
+    elif source not in ('folder', 'prepared'):
+        _real(config)
     if variant == 'resample':
         config.data.sampling = 'group'
     return config
@@ -80,9 +91,8 @@ def double(methods: str = '') -> configs.Config:
         raise ValueError(
             f'unknown variant {methods!r} of double: join two of {", ".join(UNLEARNING)} by _'
         )
-    config = configs.train(
-        'double', 'synthetic', configs.plugin('models', 'resnet', variant='narrow')
-    )
+    model = configs.plugin('models', 'resnet', variant='narrow', dropout=0.5)
+    config = configs.train('double', 'synthetic', model)
     config.objective.first.method, config.objective.second.method = names
     config.data.bias = ('ruler', 'camera')
     from_scratch(config)
@@ -114,10 +124,38 @@ def _synthetic(config: configs.Config, variant: str) -> None:
         config.evaluate.probe_split = 'uniform'
 
 
-def _isic2017(config: configs.Config, bias: str) -> None:
+def _source(variant: str) -> tuple[str, str]:
+    """Data source and bias variable of a variant SOURCE or SOURCE_VARIABLE; ('', '') of another."""
+    names = [name for name in _sources() if f'{variant}_'.startswith(f'{name}_')]
+    if not names:
+        return '', ''
+    name = max(names, key=len)
+    module = configs.find('data', name)
+    about = getattr(module, 'ABOUT', None)
+    if about and not about.trains:
+        raise ValueError(
+            f'{name} is only tested on: judge a finished run with configs/evaluate.py:{name}'
+        )
+    bias = about.bias if about else getattr(module, 'BIAS', 'ruler')
+    return name, variant.removeprefix(name).removeprefix('_') or bias
+
+
+def _sources() -> list[str]:
+    return [name for name in configs.siblings('data') if name != 'synthetic']
+
+
+def _known(variants: Iterable[str]) -> str:
+    """The end of an error message about an unknown variant."""
+    listed = ', '.join(name for name in variants if name)
+    return (
+        f'choose one of {listed}; or a data set, alone or as SET_VARIABLE: {", ".join(_sources())}'
+    )
+
+
+def _real(config: configs.Config) -> None:
     config.train.epochs = 20
     config.evaluate.tta = True
-    if bias == 'instrument':
+    if config.data.name == 'isic2017' and config.data.bias == ('instrument',):
         # The sizes of the official test images are unknown: hold out a fifth of the others.
         config.data.folds = 5
         config.evaluate.probe_split = 'val'
@@ -166,6 +204,9 @@ def finetuning(variant: str = '') -> configs.Config:
     config.objective.label_smoothing = 0.05
     if method:
         config.data.image_size, config.train.epochs = 128, 6  # six methods, four flags, seeds
+        # A clip would make the push on the encoder as large as its gradient, whatever `reversal`.
+        config.optimizer.update(learning_rate=4e-4, clip=0.0)
+        config.objective.update(GENTLE.get(method, {}))
     if method == 'resample':
         config.data.sampling = 'group'
     if variant == 'head':
@@ -180,17 +221,18 @@ def finetuning(variant: str = '') -> configs.Config:
 def compare_unlearning(variant: str = '') -> configs.Config:
     """Kind 'compare' over the methods of the unlearning study; variants as in `unlearning`.
 
+    A data set without a bias variable of its own needs one in its name, SOURCE_VARIABLE.
+
     The further variant `full` has rulers on 5 % of the nevi and 90 % of the melanomas: no cell of
     class x ruler is empty, and plain resampling can solve the problem.
     """
-    if variant not in COMPARISONS:
-        known = ', '.join(name for name in COMPARISONS if name)
-        raise ValueError(f'unknown variant {variant!r} of the comparison: choose one of {known}')
+    real, bias = _source(variant)
+    if variant not in COMPARISONS and not (real and bias):
+        raise ValueError(f'unknown variant {variant!r} of the comparison: {_known(COMPARISONS)}')
     inner = '' if variant == 'full' else variant
     plain = '' if variant == 'paper' else inner
     runs = {name: unlearning(name, inner) for name in UNLEARNING}
     runs['baseline'] = unlearning('baseline', plain)
-    real = variant.startswith('isic2017')
     if variant != 'paper':
         runs['group_dro'] = unlearning('group_dro', inner)
         runs['resample'] = unlearning('baseline', inner)
@@ -213,7 +255,7 @@ def compare_unlearning(variant: str = '') -> configs.Config:
     bias = runs['baseline'].data.bias[0]
     columns = {name: f'splits.{name}.auc.value' for name in splits}
     if real:
-        split = 'val' if bias == 'instrument' else 'test'
+        split = runs['baseline'].evaluate.probe_split or 'test'
         columns['worst group AUC'] = f'splits.{split}.groups.{bias}.worst_auc.auc.value'
         if split == 'test':  # elsewhere the rows have chosen the threshold
             columns['odds gap'] = f'splits.test.groups.{bias}.equalised_odds_gap'

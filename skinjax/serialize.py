@@ -1,4 +1,4 @@
-"""A trained model as a compiled function and a file of named weights."""
+"""A trained model as a compiled function and weights by name."""
 
 from collections.abc import Callable
 from typing import Any

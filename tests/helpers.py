@@ -1,5 +1,6 @@
 """Small data sets and configs for tests, and the program as users start it."""
 
+import contextlib
 import csv
 import os
 import shutil
@@ -195,7 +196,14 @@ def final_state(work: Path) -> tuple[int, Any]:
     config = rundir.load_run(work)
     trainer = train.Trainer(config, train.load_data(config), Mesh.create('jit', 1))
     abstract = checkpoint.with_sharding(trainer.abstract(), trainer.mesh.replicated)
-    return checkpoint.restore_state(work, abstract)
+    return restore_state(work, abstract)
+
+
+def restore_state(work: Path, abstract: Any, select: str = 'last') -> tuple[int, Any]:
+    """(step, state) of the newest or, with `select` = 'best', best checkpoint of a run."""
+    step = checkpoint.choose_step(work, select)
+    with contextlib.closing(checkpoint.Checkpointer(work, keep=10**6, clean=False)) as reader:
+        return step, reader.restore(step, abstract)
 
 
 def wait_for(ready: Callable[[], Any], seconds: float = 120) -> None:

@@ -64,5 +64,5 @@ def test_the_paper_variant_has_the_published_strengths():
 
 
 def test_unknown_variant():
-    with pytest.raises(ValueError, match=r"unknown variant 'isic2016' of clgr.*isic2017"):
-        recipes.unlearning('clgr', 'isic2016')
+    with pytest.raises(ValueError, match=r"unknown variant 'isic2015' of clgr.*isic2017"):
+        recipes.unlearning('clgr', 'isic2015')

@@ -335,18 +335,27 @@ class TestTargets:
 
 
 def test_the_command_line(state, tmp_path):
-    """A file is converted; a hostile and a truncated one end in one line and exit status 1."""
+    """A file is converted; what is flawed ends in one line and exit status 1."""
     flawed = Flawed(tmp_path, state)
     path = flawed.safetensors()
     arguments = ['--config=configs/convert.py:narrow']
     done = call(*arguments, *flags({'source': path, 'target': tmp_path / 'weights'}))
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith('narrow, torchvision names: 47 arrays') and not done.stderr
-    for flaw in ('hostile', 'truncated'):
+    training = ['--config=configs/baseline.py', f'--workdir={tmp_path / "work"}']
+    for flaw, train_with, text in (
+        ('hostile', True, ' cannot be read: it holds Python objects (posix.mkdir)'),
+        ('truncated', False, ' cannot be read: '),
+        ('misshapen', True, ' (torchvision names) does not fit '),
+        ('other_architecture', False, " is of another network than resnet 'narrow'"),
+    ):
         path = getattr(flawed, flaw)()
         before = files_below(tmp_path)
-        done = call(*arguments, *flags({'source': path, 'target': tmp_path / 'other'}))
+        if train_with:
+            done = call(*training, *flags({'model.pretrained': path, 'model.leave_out': 'head'}))
+        else:
+            done = call(*arguments, *flags({'source': path, 'target': tmp_path / 'other'}))
         assert done.returncode == 1 and not done.stdout
-        assert done.stderr.startswith(f'error: {path} cannot be read: ')
+        assert done.stderr.startswith(f'error: {path}{text}')
         assert len(done.stderr.splitlines()) == 1
         assert files_below(tmp_path) == before

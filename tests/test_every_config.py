@@ -13,6 +13,7 @@ import pytest
 
 from skinjax import config as configs
 from skinjax import recipes, rundir
+from skinjax.data import groups
 from tests.helpers import ISIC2017, ROOT, SHARED, sample_isic2017, shrink, write_folder
 
 
@@ -26,7 +27,7 @@ def load(path: Path) -> Any:
 
 
 FILES = {path.stem: path for path in sorted((ROOT / 'configs').glob('*.py'))}
-SOURCES = ('isic2017', 'folder')  # of real data, which have a fixture each
+SOURCES = ('isic2017', 'folder', 'prepared')  # of real data, which have a fixture each
 KINDS = ('train', 'compare')  # of the files that run by themselves
 VARIANTS = {  # besides ''; a comparison runs CLGR in all of its variants
     'clgr': tuple(name for name in recipes.VARIANTS if name not in recipes.COMPARISONS),
@@ -64,6 +65,14 @@ def isic2017(tmp_path_factory):
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     return write_folder(tmp_path_factory.mktemp('folder') / 'data')
+
+
+@pytest.fixture(scope='module')
+def prepared(tmp_path_factory, folder):
+    config = shrink(load(FILES['prepare']).get_config('folder'), **{'data.root': str(folder)})
+    work = tmp_path_factory.mktemp('prepared') / 'w'
+    run(config, work)
+    return work
 
 
 def run(config, work):
@@ -151,3 +160,15 @@ def test_evaluate_runs_to_its_end(source, tmp_path, folder):
         assert results['data']['name'] == 'folder' and set(results['splits']) == {'val', 'test'}
     else:
         assert results['splits'] == first['splits']
+
+
+@pytest.mark.parametrize('source', ['', 'isic2017'])  # `prepared` has prepared a folder
+def test_prepare_runs_to_its_end(source, tmp_path, request):
+    root = {'data.root': str(request.getfixturevalue(source))} if source else {}
+    config = shrink(load(FILES['prepare']).get_config(source), shard_rows=20, **root)
+    results = run(config, tmp_path / 'w')
+    assert_whole(tmp_path / 'w')
+    again = shrink(configs.generate('prepared'), **{'data.root': str(tmp_path / 'w')})
+    data = groups.load(configs.find('data', 'prepared').build, again.data, 0, training=False)
+    assert data.describe()['rows'] == results['data']['rows']
+    assert data.info['prepared']['source'] == (source or 'synthetic')

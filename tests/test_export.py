@@ -28,10 +28,10 @@ from tests.helpers import LINEAR, small, small_run, tiny_data, tiny_records
 ROOT = Path(__file__).parents[1]
 
 
-def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+def call(*arguments: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)}
     return subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
+        [python, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
     )
 
 
@@ -306,6 +306,67 @@ def test_depthwise_convolutions_take_any_batch_in_the_form_for_each_platform():
         (features,) = (out for out in compiled.out_avals if out.shape[1] == 1280)
         assert str(features.shape[0]) == 'b'
         assert compiled.mlir_module().count('stablehlo.convolution') == convolutions
+
+
+# Runs in the environment of launch/onnx: predictions and metadata of an ONNX file.
+_ONNX = """
+import json, sys
+import numpy as np
+import onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider'])
+probabilities, features = session.run(None, {session.get_inputs()[0].name: np.load(sys.argv[2])})
+kept = json.dumps(session.get_modelmeta().custom_metadata_map)
+np.savez(sys.argv[3], probabilities=probabilities, features=features, kept=kept)
+"""
+
+
+@pytest.fixture(scope='module')
+def onnx_python() -> str:
+    """An interpreter with the packages that launch/onnx/README.md names."""
+    python = os.environ.get('SKINJAX_ONNX_PYTHON', sys.executable)
+    try:
+        found = call('-c', 'import jax2onnx, onnxruntime', python=python)
+    except OSError as error:
+        pytest.skip(f'SKINJAX_ONNX_PYTHON (docs/export.md): {error}')
+    if found.returncode:
+        pytest.skip(f'SKINJAX_ONNX_PYTHON (docs/export.md): {found.stderr.splitlines()[-1]}')
+    return python
+
+
+def test_onnx_predicts_the_same(onnx_python, source, folder, tmp_path):
+    path, given, returned = (tmp_path / name for name in ('m.onnx', 'images.npy', 'out.npz'))
+    done = call('launch/onnx/export_onnx.py', str(folder), str(path), python=onnx_python)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f'{path}: equal to the exported model, largest differences')
+    assert [p.name for p in tmp_path.iterdir()] == ['m.onnx']
+    np.save(given, validation(source)[0][:5])
+    done = call('-c', _ONNX, str(path), str(given), str(returned), python=onnx_python)
+    assert done.returncode == 0, done.stderr
+    model = exported.Model(folder)
+    with np.load(returned) as found:
+        for name, value in model(np.load(given)).items():
+            np.testing.assert_allclose(found[name], value, atol=1e-5 * max(1, np.abs(value).max()))
+        kept = json.loads(found['kept'].item())
+    assert json.loads(kept['labels']) == list(model.labels)
+    assert json.loads(kept['threshold']) == model.facts['threshold']
+
+
+@pytest.mark.parametrize('flaw', ['description', 'weights'])
+def test_onnx_of_another_model_is_not_written(flaw, onnx_python, folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / 'copy')
+    if flaw == 'description':  # the network is made from it; model.jax holds what was trained
+        facts = json.loads((copy / 'model.json').read_text())
+        facts['input']['mean'] = [0.4, 0.4, 0.4]
+        (copy / 'model.json').write_text(json.dumps(facts))
+        message = 'probabilities differ by '
+    else:
+        (copy / 'weights.safetensors').write_bytes(b'')
+        message = f'{copy}/weights.safetensors is damaged'
+    before = {p.name for p in copy.iterdir()}
+    done = call('launch/onnx/export_onnx.py', str(copy), python=onnx_python)
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr.splitlines()[-1].startswith(f'error: {message}'), done.stderr
+    assert {p.name for p in copy.iterdir()} == before
 
 
 def random_variables(objective: Objective):

@@ -14,7 +14,7 @@ from skinjax import convert, rundir, train
 from skinjax.engine import checkpoint
 from skinjax.engine.mesh import Mesh
 from skinjax.engine.state import TrainState
-from tests.helpers import small_run
+from tests.helpers import restore_state, small_run
 
 
 def make_trainer(config: Any) -> train.Trainer:
@@ -91,7 +91,7 @@ def test_resumes_exactly(source, tmp_path):
     train.run(config, again)
     trainer = make_trainer(config)
     abstract = checkpoint.with_sharding(trainer.abstract(), trainer.mesh.replicated)
-    (step, want), (_, have) = (checkpoint.restore_state(w, abstract) for w in (whole, again))
+    (step, want), (_, have) = (restore_state(w, abstract) for w in (whole, again))
     assert step == 6
     assert_equal(have, want)
     for table in (whole / 'predictions').iterdir():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skinjax import config as configs
-from skinjax import train
+from skinjax import evaluate, generate, train
 from skinjax.engine.writer import read_metrics
 from tests.helpers import LINEAR, SMALL, write_folder
 
@@ -51,3 +51,26 @@ def test_a_run_that_meets_a_damaged_image_continues_once_it_is_mended(tmp_path):
     assert again['splits'] == whole['splits']
     steps = [line['step'] for line in read_metrics(tmp_path / 'w' / 'metrics.jsonl')]
     assert np.all(np.diff(steps) >= 0) and steps[-1] == again['step'] == 12
+
+
+def test_rows_that_are_skipped_are_listed_by_every_kind(tmp_path):
+    root = write_folder(tmp_path / 'data')
+    (root / 'images' / 'test-3.png').write_bytes(b'no image at all')
+    config = configs.override(settings(root), {'data.on_error': 'skip', 'train.steps': 1})
+    found = train.run(config, tmp_path / 'run')
+    assert found['data']['rows'] == {'train': 24, 'val': 24, 'test': 23}
+    table = (tmp_path / 'run' / 'skipped.csv').read_text()
+    header, line = table.splitlines()
+    assert header == 'split,id,error'
+    assert line.startswith('test,test-3,') and 'records.csv row 53: ' in line
+    assert line.endswith('expected BMP, JPEG, PNG, TIFF, WEBP"')
+    judged = configs.override(configs.evaluate(), {'init_from': str(tmp_path / 'run')})
+    evaluate.run(judged, tmp_path / 'judged')
+    written = configs.override(
+        configs.generate('folder'),
+        {'data.root': str(root), 'data.image_size': 16, 'data.on_error': 'skip'},
+    )
+    generate.run(written, tmp_path / 'copy')
+    for work in ('judged', 'copy'):
+        assert (tmp_path / work / 'skipped.csv').read_text() == table
+    assert len(list((tmp_path / 'copy' / 'images').iterdir())) == 3 * 24 - 1

@@ -91,7 +91,7 @@ def check(model: Model, path: Path) -> dict[str, float]:
     """Largest differences to the exported model on random images.
 
     Raises:
-        RuntimeError: they are more than TOLERANCE.
+        RuntimeError: they are more than TOLERANCE, or outputs have other shapes.
     """
     onnxruntime.set_default_logger_severity(3)  # it warns of each of many unused constants
     session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
@@ -103,6 +103,11 @@ def check(model: Model, path: Path) -> dict[str, float]:
         expected = model(images)
         found = dict(zip(largest, session.run(None, {name: images}), strict=True))
         for output, value in found.items():
+            if value.shape != expected[output].shape:
+                raise RuntimeError(
+                    f'{output} are {value.shape}, expected {expected[output].shape}; '
+                    'nothing was written'
+                )
             scale = 1.0 if output == 'probabilities' else max(1.0, np.abs(expected[output]).max())
             gap = float(np.abs(value - expected[output]).max() / scale)
             if not gap <= TOLERANCE:
@@ -115,14 +120,14 @@ def check(model: Model, path: Path) -> dict[str, float]:
 
 
 def main(source: str, target: str = '') -> None:
-    """Convert, check, write."""
+    """Convert, check, write: the file appears when it is equal, or not at all."""
     model = Model(source)
     path = Path(target or Path(source) / 'model.onnx')
     weights = safetensors.numpy.load((Path(source) / 'weights.safetensors').read_bytes())
     proto = convert(model.facts, weights)
     kept = {'labels': model.labels, 'threshold': model.facts['threshold']}
     onnx.helper.set_model_props(proto, {name: json.dumps(value) for name, value in kept.items()})
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix='.onnx-', dir=path.parent) as folder:
         staged = Path(folder) / 'model.onnx'
         onnx.save(proto, str(staged))
         largest = check(model, staged)

@@ -15,14 +15,16 @@ from typing import Any
 import numpy as np
 
 from skinjax.data import writing
-from skinjax.data.groups import one_class_splits, stratified_split
-from skinjax.data.records import DataSet, choices
+from skinjax.data.archive import TENTHS
+from skinjax.data.labels import one_against_rest, one_hot
+from skinjax.data.records import DataSet
+from skinjax.data.splits import one_class_splits, stratified_split
 from skinjax.data.table import Table, read_table, records_from_table
 
 DEFAULTS: dict[str, Any] = {
     'csv': 'records.csv',
     'image': 'image',
-    'label': 'label',
+    'label': 'label',  # or columns of 0 and 1, one for each class, joined by commas: 'MEL,NV,BCC'
     'id': 'id',  # without the column: the image's name without ending, and folder where needed
     'split': 'split',  # without the column: 7 / 1 / 2 tenths, stratified, groups undivided
     'group': 'group',  # without the column: every row is its own group
@@ -31,7 +33,6 @@ DEFAULTS: dict[str, Any] = {
     'positive': '',  # with two classes: the second one; with more: this class against the rest
     'geometry': 'squash',  # or 'crop', 'pad'
 }
-TENTHS = {'train': 7, 'val': 1, 'test': 2}
 
 
 def build(config: Any, seed: int) -> DataSet:
@@ -55,7 +56,8 @@ def build(config: Any, seed: int) -> DataSet:
     names = facts.get('bias', {})
     wanted = dict.fromkeys([*config.bias, *(name for name in names if name in table.columns)])
     coded = {name: table.codes(name, names.get(name, ()), unknown=True) for name in wanted}
-    used = {config[key] for key in ('image', 'label', 'id', 'split', 'group', 'mask')}
+    used = {config[key] for key in ('image', 'id', 'split', 'group', 'mask')}
+    used |= {name.strip() for name in config.label.split(',')}
     extra = [name for name in table.columns if name not in used | {*coded}]
     records = records_from_table(
         table,
@@ -123,17 +125,15 @@ def _ids(table: Table, config: Any) -> np.ndarray:
 def _labels(
     table: Table, config: Any, names: tuple[str, ...]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    labels, classes = table.codes(config.label, tuple(config.classes) or names)
-    if not config.positive:
-        return labels, classes
-    if config.positive not in classes:
-        raise ValueError(
-            f'positive class {config.positive!r} is unknown; {choices(config.positive, classes)}'
-        )
-    rest = [name for name in classes if name != config.positive]
-    other = rest[0] if len(rest) == 1 else f'not {config.positive}'
-    labels = (labels == classes.index(config.positive)).astype(np.int32)
-    return labels, (other, config.positive)
+    if ',' not in config.label:
+        labels, classes = table.codes(config.label, tuple(config.classes) or names)
+        return one_against_rest(labels, classes, config.positive)
+    columns = [name.strip() for name in config.label.split(',')]
+    classes = tuple(config.classes) or tuple(columns)
+    if {*classes} != {*columns}:
+        raise ValueError(f'data.classes={classes}; expected the columns {", ".join(columns)}')
+    labels = one_hot(table, {name: name for name in columns}, classes)
+    return one_against_rest(labels, classes, config.positive)
 
 
 def _pairs(dataset: DataSet, pairs: Mapping[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:

@@ -14,12 +14,18 @@ MAX_PIXELS = 80_000_000
 
 
 def decode(
-    path: str | Path, size: int, *, geometry: str = 'squash', max_pixels: int = MAX_PIXELS
+    path: str | Path,
+    size: int,
+    *,
+    geometry: str = 'squash',
+    max_pixels: int = MAX_PIXELS,
+    data: bytes | None = None,
 ) -> UInt8[np.ndarray, 'size size 3']:
     """An image file as RGB, upright (EXIF), `size` x `size`.
 
     The size in the file's header is checked before anything is decoded. Shrinking averages areas
-    (no aliasing), enlarging is cubic.
+    (no aliasing), enlarging is cubic. Grey, palette and CMYK become RGB; 16 bits become the upper
+    8; what is transparent becomes white, as people see it. Colour profiles are not applied.
 
     Args:
         path: of a BMP, JPEG, PNG, TIFF or WebP file.
@@ -28,49 +34,89 @@ def decode(
             'pad' keeps the aspect and mirrors the image into the margins (a plain bar would show a
             model the original aspect, and with it the camera).
         max_pixels: of the file; more is refused.
+        data: the bytes of the file, where they have been read already; `path` then only names them.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: empty, truncated, no image, too large, or an unknown geometry.
+        ValueError: empty, truncated, no image, too large, of 32-bit samples, or an unknown
+            geometry.
     """
     import cv2
 
-    return cv2.cvtColor(_read(path, size, geometry, max_pixels, grey=False), cv2.COLOR_BGR2RGB)
-
-
-def decode_mask(
-    path: str | Path, size: int, *, geometry: str = 'squash', max_pixels: int = MAX_PIXELS
-) -> UInt8[np.ndarray, 'size size']:
-    """A mask file in the geometry of `decode`: 255 where most of the pixel's area is set, or 0.
-
-    Files of 0 and 255 and of 0 and 1 are both understood. Raises as `decode`.
-    """
-    return np.where(_read(path, size, geometry, max_pixels, grey=True) > 127, 255, 0).astype('u1')
-
-
-def _read(
-    path: str | Path, size: int, geometry: str, max_pixels: int, *, grey: bool
-) -> UInt8[np.ndarray, 'size size *c']:
-    import cv2
-
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such image')
-    data = path.read_bytes()
-    kind, width, height = header(path, max_pixels, data)
-    flags = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR
-    if kind == 'JPEG' and not grey:
+    data = _bytes(path) if data is None else data
+    kind, width, height, mode = _header(path, max_pixels, data)
+    if mode.endswith('transparent'):
+        return fit(_on_white(path, kind, data), size, geometry)
+    flags = cv2.IMREAD_COLOR
+    if kind == 'JPEG':
         # A JPEG can be decoded at 1/2, 1/4 or 1/8; twice the wanted size is left to average over.
         for factor in (8, 4, 2):
             if min(width, height) >= 2 * factor * size:
                 flags = getattr(cv2, f'IMREAD_REDUCED_COLOR_{factor}')
                 break
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    return cv2.cvtColor(fit(_pixels(path, kind, data, flags), size, geometry), cv2.COLOR_BGR2RGB)
+
+
+def decode_mask(
+    path: str | Path,
+    size: int,
+    *,
+    geometry: str = 'squash',
+    max_pixels: int = MAX_PIXELS,
+    data: bytes | None = None,
+) -> UInt8[np.ndarray, 'size size']:
+    """A mask file in the geometry of `decode`: 255 where most of the pixel's area is set, or 0.
+
+    Files of 0 and 255 and of 0 and 1 are understood, also with 16 bits, where 65535 is set, too. In
+    a palette of two colours the first, if it is black, is not set. Raises as `decode`.
+    """
+    import cv2
+
+    data = _bytes(path) if data is None else data
+    kind, _, _, mode = _header(path, max_pixels, data)
+    mask = _pixels(path, kind, data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+    top = int(mask.max())
+    if mask.dtype == np.uint16:
+        mask = (mask if top <= 255 else mask >> 8).astype(np.uint8)
+    if top <= 1 or (mode == 'P' and len(np.unique(mask)) == 2 and not mask.min()):
+        mask = np.where(mask, 255, 0).astype(np.uint8)
+    return np.where(fit(mask, size, geometry) > 127, 255, 0).astype(np.uint8)
+
+
+def _bytes(path: str | Path) -> bytes:
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such image')
+    return path.read_bytes()
+
+
+def _pixels(path: str | Path, kind: str, data: bytes, flags: int) -> np.ndarray:
+    import cv2
+
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        image = None
     if image is None:
-        raise ValueError(f'{path}: the {kind} data are damaged or cut off ({len(data)} bytes)')
-    if grey and image.max() <= 1:
-        image = image * np.uint8(255)
-    return fit(image, size, geometry)
+        raise _damaged(path, kind, data)
+    return image
+
+
+def _on_white(path: str | Path, kind: str, data: bytes) -> UInt8[np.ndarray, 'h w 3']:
+    """A file with an alpha channel, or a palette or colour that is transparent, in full."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            pixels = np.array(ImageOps.exif_transpose(image).convert('RGBA'), np.uint32)
+    except (OSError, SyntaxError, ValueError):
+        raise _damaged(path, kind, data) from None
+    colour, alpha = pixels[..., :3], pixels[..., 3:]
+    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _damaged(path: str | Path, kind: str, data: bytes) -> ValueError:
+    return ValueError(f'{path}: the {kind} data are damaged or cut off ({len(data)} bytes)')
 
 
 def header(
@@ -85,8 +131,13 @@ def header(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: empty, no image, or more than `max_pixels`.
+        ValueError: empty, no image, of 32-bit samples, or more than `max_pixels`.
     """
+    return _header(path, max_pixels, data)[:3]
+
+
+def _header(path: str | Path, max_pixels: int, data: bytes | None) -> tuple[str, int, int, str]:
+    """As `header`, and Pillow's mode, followed by 'transparent' where some pixels can be."""
     from PIL import Image
 
     path = Path(path)
@@ -97,7 +148,9 @@ def header(
         raise ValueError(f'{path}: the file is empty')
     try:
         with Image.open(path if data is None else io.BytesIO(data), formats=FORMATS) as image:
-            kind, width, height = str(image.format), *image.size
+            kind, width, height, mode = str(image.format), *image.size, image.mode
+            if mode in ('LA', 'PA', 'RGBA') or 'transparency' in image.info:
+                mode += ', transparent'
     except Image.DecompressionBombError as error:
         raise ValueError(f'{path}: too many pixels ({error})') from None
     except (OSError, SyntaxError, ValueError):
@@ -108,7 +161,9 @@ def header(
         raise ValueError(
             f'{path}: {width} x {height} pixels are more than the limit of {max_pixels}'
         )
-    return ('JPEG' if kind == 'MPO' else kind), width, height
+    if mode in ('F', 'I'):
+        raise ValueError(f'{path}: {kind} with 32 bits a sample; expected 8 or 16')
+    return ('JPEG' if kind == 'MPO' else kind), width, height, mode
 
 
 def fit(

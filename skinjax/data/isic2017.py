@@ -1,36 +1,51 @@
 """ISIC 2017 (Codella et al. 2018, arXiv:1710.05006): 2,750 dermoscopic images with artefact labels.
 
-`root` holds `labels.csv`, `images/` and `masks/`, with the full frames squashed to squares. The
+As published (names and columns were checked against public loaders; metadata, masks, labels of
+artefacts, validation and test images need not be there):
+
+    ISIC-2017_{Training,Validation,Test_v2}_Data/*.jpg    and *_metadata.csv: age_approximate, sex
+    ISIC-2017_{Training,Validation,Test_v2}_Part3_GroundTruth.csv       image_id, melanoma, ...
+    ISIC-2017_{Training,Validation,Test_v2}_Part1_GroundTruth/*_segmentation.png
+    isic_bias.csv    the artefact labels of Bissoto et al. (2020)
+
+Or prepared: `labels.csv`, `images/` and `masks/`, with the full frames squashed to squares. Its
 split is the official one, less the near duplicates that cross it: where images of one
 `near_dup_group` lie in several splits, those in the test set stay (its figures remain comparable
 with published ones), and the validation set comes before the training set. 1,988 / 148 / 600 rows
 remain; `info['left_out']` counts the rest.
 
 Bias variables: seven human artefact labels (0, 1; -1 in 300 images that nobody labelled) and
-`instrument`: the width of the original image, sorted as text, as in Bevan & Atapour-Abarghouei,
-"Skin Deep Unlearning" (ICML 2022). Widths of fewer than `min_instrument` training rows are -1
-rather than one more value: they are many cameras, and a head cannot unlearn a mixture. The test
-images' widths are not published with the labels: -1.
+`instrument`, the width of the original image (`labels.instruments`; -1 in prepared test images,
+which do not tell theirs).
 """
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from skinjax.data import groups
-from skinjax.data.records import UNKNOWN, DataSet, choices
-from skinjax.data.table import Table, read_table, records_from_table
+from skinjax.data import archive, labels, published
+from skinjax.data.archive import About
+from skinjax.data.records import DataSet, Records, choices
+from skinjax.data.splits import without_twins
+from skinjax.data.table import read_table, records_from_table
 
+KERATOSIS = 'seborrheic_keratosis'
+ABOUT = About('isic2017', 2750, ('melanoma', 'nevus', KERATOSIS), 'CC-0', 'ruler')
 DEFAULTS: dict[str, Any] = {
     'csv': 'labels.csv',
     'task': 'melanoma',  # or 'seborrheic_keratosis', each against the rest, or 'three' classes
     'min_instrument': 30,
+    'geometry': 'squash',  # or 'crop', 'pad'
+    'leave_out': '',  # of the published images, see archive.py
 }
-FLAGS = ('dark_corner', 'hair', 'gel_border', 'gel_bubble', 'ruler', 'ink', 'patches')
+FLAGS = tuple(labels.FLAGS)
+PARTS = {'train': 'Training', 'val': 'Validation', 'test': 'Test_v2'}
+TRUTH = 'ISIC-2017_{}_Part3_GroundTruth.csv'
 # Names of the values of `dx`; nv is whatever is neither melanoma nor seborrheic keratosis.
-CLASSES = {'mel': 'melanoma', 'nv': 'nevus', 'sk': 'seborrheic_keratosis'}
+CLASSES = {'mel': 'melanoma', 'nv': 'nevus', 'sk': KERATOSIS}
 TASKS = {
     'melanoma': ('benign', 'melanoma'),
     'seborrheic_keratosis': ('other', 'seborrheic_keratosis'),
@@ -39,29 +54,33 @@ TASKS = {
 
 
 def build(config: Any, seed: int) -> DataSet:
-    """The data set; `seed` is not used, the split is the official one.
+    """The data set in the official split.
 
-    Columns: `dx`, `age`, `sex`, `near_dup_group`, `mask_source`, and `mask_clipped`: 1 where the
-    mask was cut off by the edge of a crop and must not be evaluated.
+    Where published validation images are missing, a tenth of the training images, by `seed`, takes
+    their place. Columns of prepared images: `dx`, `age`, `sex`, `near_dup_group`, `mask_source`,
+    and `mask_clipped`: 1 where the mask was cut off by the edge of a crop and must not be
+    evaluated.
 
     Raises:
         ValueError: no `root`, an unknown task, or a table that is not as described.
         FileNotFoundError: a file is missing.
     """
-    del seed
-    if not config.root:
-        raise ValueError('isic2017 is read from a folder; give it with --config.data.root=FOLDER')
     if config.task not in TASKS:
         raise ValueError(f'task {config.task!r} is unknown; {choices(config.task, TASKS)}')
-    root = Path(config.root)
+    root = archive.root_of(config, ABOUT)
+    if not (root / config.csv).is_file() and published.find(root, TRUTH.format('Training')):
+        return _published(config, seed, root)
     table = read_table(root / config.csv)
     ids, splits = table.array('image_id'), table.array('split')
     twins = table.array('near_dup_group')
     names = np.where(twins == '', ids, twins)
-    keep = groups.without_twins(splits, names)
+    keep = without_twins(splits, names)
     dx, _ = table.codes('dx', tuple(CLASSES))
     bias = {flag: table.codes(flag, ('0', '1'), unknown=True)[0] for flag in FLAGS}
-    bias['instrument'], widths = _instruments(table, keep & (splits == 'train'), config)
+    widths = np.char.replace(table.array('orig_w'), '.0', '')
+    bias['instrument'], cameras = labels.instruments(
+        widths, keep & (splits == 'train'), config.min_instrument
+    )
     sources = table.array('mask_source')
     columns = {name: table.array(name) for name in ('dx', 'age', 'sex', 'near_dup_group')}
     columns |= {
@@ -78,13 +97,14 @@ def build(config: Any, seed: int) -> DataSet:
         bias=bias,
         columns=columns,
         mask='mask',
+        geometry=config.geometry,
     )
     return DataSet(
         name='isic2017',
         classes=TASKS[config.task],
-        bias={**dict.fromkeys(FLAGS, ('absent', 'present')), 'instrument': widths},
+        bias={**dict.fromkeys(FLAGS, ('absent', 'present')), 'instrument': cameras},
         splits={name: records.select(keep & (splits == name)) for name in ('train', 'val', 'test')},
-        info={'left_out': dict(Counter(splits[~keep].tolist()))},
+        info={'licence': ABOUT.licence, 'left_out': dict(Counter(splits[~keep].tolist()))},
     )
 
 
@@ -100,12 +120,45 @@ def _labels(dx: np.ndarray, task: str) -> np.ndarray:
     return (dx == list(CLASSES.values()).index(task)).astype(np.int32)
 
 
-def _instruments(
-    table: Table, train: np.ndarray, config: Any
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Code of each row's original width among the widths common in training, and their names."""
-    widths = np.char.replace(table.array('orig_w'), '.0', '')
-    counts = Counter(widths[train].tolist())
-    names = tuple(sorted(w for w, n in counts.items() if w and n >= config.min_instrument))
-    codes = {name: code for code, name in enumerate(names)}
-    return np.array([codes.get(w, UNKNOWN) for w in widths.tolist()], np.int32), names
+def _published(config: Any, seed: int, root: Path) -> DataSet:
+    """The data set from the files as published, with the near duplicates that they have."""
+    splits = {}
+    for split, part in PARTS.items():
+        if published.find(root, TRUTH.format(part)):
+            splits[split] = _part(config, root, part)
+    splits, left_out = archive.arrange(config, seed, splits)
+    splits, cameras = archive.with_instrument(splits, config.min_instrument)
+    names = {flag: labels.FLAGS[flag].names for flag in archive.known_of(splits, FLAGS)}
+    names |= {'instrument': cameras} if len(cameras) > 1 else {}
+    done = {}
+    for name, part in splits.items():
+        bias = {variable: part.bias[variable] for variable in names}
+        done[name] = dataclasses.replace(part, labels=_labels(part.labels, config.task), bias=bias)
+    return DataSet(
+        name='isic2017',
+        classes=TASKS[config.task],
+        bias=names,
+        splits=done,
+        info={'licence': ABOUT.licence} | ({'left_out': left_out} if left_out else {}),
+    )
+
+
+def _part(config: Any, root: Path, part: str) -> Records:
+    """One published split, with native labels."""
+    table = published.read(root, TRUTH.format(part))
+    columns = {'melanoma': 'melanoma', KERATOSIS: KERATOSIS}
+    dx = labels.one_hot(table, columns, ABOUT.classes, rest='nevus')
+    more = {f'ISIC-2017_{part}_Data_metadata.csv': 'image_id', 'isic_bias.csv': 'image'}
+    for name, key in more.items():
+        if published.find(root, name):
+            table = published.join(table, published.read(root, name), 'image_id', key)
+    return archive.records(
+        config,
+        root,
+        table.less(columns),
+        dx,
+        labels.FLAGS,
+        id='image_id',
+        images=(f'ISIC-2017_{part}_Data',),
+        masks=(f'ISIC-2017_{part}_Part1_GroundTruth',),
+    )

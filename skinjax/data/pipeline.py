@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Int
 
 from skinjax.data.augment import Example, augment
-from skinjax.data.groups import SAMPLINGS
+from skinjax.data.balance import SAMPLINGS
 from skinjax.data.records import UNKNOWN, Records, choices
 
 Batch = dict[str, np.ndarray]
@@ -40,12 +40,12 @@ def train_batches(
 
     The batch of a step is a function of (records, config, seed, step). Each epoch is a fresh
     permutation and epochs follow each other without a gap, so that every row is seen once before
-    any is seen twice. With `config.sampling='group'` every cell of label x `config.bias[0]` (of
-    label alone without bias variables) gives the same share; rows whose value is unknown (-1) are
-    in no cell and are not drawn.
+    any is seen twice. With `config.sampling='class'` every label gives the same share of the rows,
+    with 'group' every cell of label x `config.bias[0]` (of label alone without bias variables);
+    rows whose value is unknown (-1) are in no cell and are not drawn.
 
     Host changes (`config.augment_host`) draw from (seed, position in the order). Rows with 1 in a
-    column `copy` (`groups.skew`) are flipped and transposed at random.
+    column `copy` (`balance.skew`) are flipped and transposed at random.
 
     Args:
         records: of the training split.
@@ -61,6 +61,8 @@ def train_batches(
         A grain iterator; call its `close()` at the end. A batch has `image` uint8 [b, h, w, 3],
         `label` int32 [b], an int32 [b] for each bias variable, `index` int32 [b] (the row),
         `valid` bool [b] and, with `config.with_mask`, `mask` uint8 [b, h, w] and `has_mask` [b].
+        Further arrays of an example, such as a second image, keep their names; every row of
+        `records` must have them. Geometric changes move them with the image.
 
     Raises:
         ValueError: no rows, a batch size that the processes cannot share, an unknown sampling or
@@ -187,9 +189,9 @@ def _shuffled(rows: Int[np.ndarray, ' n'], seed: int, stream: int) -> Order:
 
 
 def _cells(records: Records, config: Any) -> list[Int[np.ndarray, ' n']]:
-    """Rows of each combination of label and first bias variable that occurs."""
+    """Rows of each label, or of each combination with the first bias variable, that occurs."""
     cell = records.labels.astype(np.int64)
-    if config.bias:
+    if config.bias and config.sampling == 'group':
         name = config.bias[0]
         if name not in records.bias:
             raise ValueError(f'bias variable {name!r} is absent; {choices(name, records.bias)}')
@@ -228,6 +230,12 @@ def _reader(
     """(rows, positions) -> batch. Row -1 is padding."""
     size = int(config.image_size)
 
+    @functools.cache
+    def further() -> Example:
+        # Of one row, since a batch that is all padding has the same arrays.
+        example = read_row(records, 0, size)
+        return {name: array for name, array in example.items() if name not in ('image', 'mask')}
+
     def read(rows: Int[np.ndarray, ' b'], positions: Int[np.ndarray, ' b']) -> Batch:
         valid = rows >= 0
         batch = {
@@ -241,11 +249,16 @@ def _reader(
         if config.with_mask:
             batch['mask'] = np.zeros((len(rows), size, size), np.uint8)
             batch['has_mask'] = np.zeros(len(rows), bool)
+        for name, array in further().items():
+            batch[name] = np.zeros((len(rows), *array.shape), array.dtype)
         for k in np.flatnonzero(valid).tolist():
             example = read_row(records, int(rows[k]), size)
             if change is not None:
                 example = change(example, int(rows[k]), int(positions[k]))
-            batch['image'][k] = example['image']
+            for name in ('image', *further()):
+                if name not in example:
+                    raise ValueError(f'{records.ids[rows[k]]}: no {name!r}, which other rows have')
+                batch[name][k] = example[name]
             if config.with_mask and 'mask' in example:
                 batch['mask'][k] = example['mask']
                 batch['has_mask'][k] = True

@@ -24,7 +24,7 @@ COMMON: dict[str, Any] = {
     'mean': (0.485, 0.456, 0.406),  # of the channels, subtracted after division by 255
     'std': (0.229, 0.224, 0.225),  # and divided by
     'bias': (),  # names of the bias variables used
-    'sampling': 'uniform',  # or 'group': equal shares of label x first bias variable
+    'sampling': 'uniform',  # or equal shares: of each 'class', or 'group' (class x first bias)
     'augment_host': (),  # names of augment.HOST
     'with_mask': False,  # batches carry masks
     'cache': True,  # keep decoded images in memory
@@ -32,9 +32,12 @@ COMMON: dict[str, Any] = {
     'prefetch': 4,  # batches
     'folds': 0,  # 0 = the source's own split
     'fold': 0,
+    # Near duplicates (images whose hashes differ in so many bits, see duplicates.py) count as one
+    # group, which no split may divide; 0 = not searched. Calibrated: 12.
+    'group_duplicates': 0,
     'on_error': 'raise',  # or 'skip': leave unreadable images out, and report them
     # A bias variable (1 = present) that is made to go with the positive class in training: negative
-    # rows with it are left out, positive ones copied so many times; see groups.skew.
+    # rows with it are left out, positive ones copied so many times; see balance.skew.
     'skew_artefact': '',
     'skew_copies': 20,  # published: 20 for markings, 18 for rulers
     'skew_compat': '',  # 'sdu': flip and transpose what the published code does
@@ -52,7 +55,7 @@ class Records:
         groups: [n] names of what must never be divided between splits (a patient, a lesion, a
             set of near duplicates).
         read: row -> {'image': uint8 [h, w, 3], and 'mask': uint8 [h, w] (0 or 255) if there is
-            one}.
+            one}. Every row may have further arrays, such as a second image, under other names.
         columns: further columns, carried into prediction tables and reports.
         files: [n] path of each row's image file, None where rows are not files.
     """

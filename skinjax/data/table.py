@@ -7,9 +7,10 @@
 import contextlib
 import csv
 import dataclasses
+import functools
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,37 @@ from skinjax.data.records import UNKNOWN, Records, choices
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Columns of text. Row 0 is 'row 2' in messages, as a spreadsheet counts."""
+    """Columns of text. Row 0 is row `start` of the file in messages, as a spreadsheet counts.
+
+    `joined` tells of columns that are from another table, and from which of its rows.
+    """
 
     path: Path
     columns: Mapping[str, list[str]]
+    start: int = 2
+    joined: Mapping[str, tuple['Table', Sequence[int]]] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 
     def where(self, row: int) -> str:
-        return f'{self.path.name} row {row + 2}'
+        return f'{self.path.name} row {row + self.start}'
+
+    def cell(self, row: int, column: str) -> str:
+        """The name of a cell, for messages."""
+        if column in self.joined:
+            other, rows = self.joined[column]
+            return other.cell(rows[row], column)
+        return f'{self.path}: row {row + self.start}, column {column!r}'
+
+    def plus(self, columns: Mapping[str, list[str]]) -> 'Table':
+        """The table with further (or other) columns."""
+        return dataclasses.replace(self, columns={**self.columns, **columns})
+
+    def less(self, names: Collection[str]) -> 'Table':
+        """The table without the named columns."""
+        kept = {name: cells for name, cells in self.columns.items() if name not in names}
+        return dataclasses.replace(self, columns=kept)
 
     def column(self, name: str) -> list[str]:
         """The column; ValueError that lists the columns present if there is none of that name."""
@@ -42,7 +64,12 @@ class Table:
         return np.array(self.column(name), dtype=str)
 
     def codes(
-        self, name: str, names: Sequence[str] = (), *, unknown: bool = False
+        self,
+        name: str,
+        names: Sequence[str] = (),
+        *,
+        unknown: bool = False,
+        positions: bool = True,
     ) -> tuple[Int[np.ndarray, ' n'], tuple[str, ...]]:
         """A column of categories as integers, and the name of each integer.
 
@@ -52,24 +79,25 @@ class Table:
                 are the distinct cells, sorted (as numbers if all are), except that 0 and 1 keep
                 their meaning if there is nothing else: a column of ones is not class 0.
             unknown: whether empty, NaN and -1 cells are allowed; they become -1.
+            positions: whether a cell may be the position of one of `names`.
 
         Raises:
             ValueError: naming file, row and column of a cell that is empty or not among `names`.
         """
-        cells = [_canonical(cell) for cell in self.column(name)]
+        cells = [canonical(cell) for cell in self.column(name)]
         known = tuple(names) or _distinct(cells)
-        index = {str(code): code for code in range(len(known))} if names else {}
+        index = {str(code): code for code in range(len(known))} if names and positions else {}
         index |= {text: code for code, text in enumerate(known)}
         if unknown:
             index |= {'': UNKNOWN, '-1': UNKNOWN}
         for row, cell in enumerate(cells):
             if cell not in index:
                 problem = f'{cell!r} is unknown; {choices(cell, known)}' if cell else 'is empty'
-                raise ValueError(f'{self.path}: row {row + 2}, column {name!r}: {problem}')
+                raise ValueError(f'{self.cell(row, name)}: {problem}')
         return np.array([index[cell] for cell in cells], np.int32), known
 
 
-def _canonical(cell: str) -> str:
+def canonical(cell: str) -> str:
     """One spelling per value: no blanks around it, 1.0 as 1, NaN as empty."""
     cell = cell.strip()
     try:
@@ -91,8 +119,14 @@ def _distinct(cells: Sequence[str]) -> tuple[str, ...]:
         return tuple(sorted(distinct))
 
 
-def read_table(path: str | Path) -> Table:
-    """Reads a CSV file: UTF-8 with or without a byte-order mark, separated by `,` or `;`.
+def read_table(path: str | Path, header: Sequence[str] = ()) -> Table:
+    """Reads a CSV file: UTF-8 with or without a byte-order mark, separated by `,`, `;` or tabs.
+
+    A first column without a name is an index: it is left out.
+
+    Args:
+        path: of the file.
+        header: names of the columns of a file that has none.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -110,25 +144,29 @@ def read_table(path: str | Path) -> Table:
             'save the table as UTF-8'
         ) from None
     first = text.partition('\n')[0]
-    delimiter = ';' if first.count(';') > first.count(',') else ','
+    delimiter = max(',;\t', key=first.count)
     try:
         rows = list(csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise ValueError(f'{path}: not a CSV table ({error})') from None
     while rows and not rows[-1]:
         rows.pop()
-    header = [name.strip() for name in rows[0]] if rows else []
+    start = 1 if header else 2
+    if header:
+        rows.insert(0, list(header))
+    names = [name.strip() for name in rows[0]] if rows else []
     body = rows[1:]
-    if not header or not body:
+    if not names or not body:
         raise ValueError(f'{path}: no rows; expected a header and one line for each image')
-    if '' in header or len(set(header)) < len(header):
-        raise ValueError(f'{path}: a column name is empty or repeated: {header}')
+    if '' in names[1:] or len(set(names)) < len(names) or names == ['']:
+        raise ValueError(f'{path}: a column name is empty or repeated: {names}')
     for row, cells in enumerate(body):
-        if len(cells) != len(header):
+        if len(cells) != len(names):
             raise ValueError(
-                f'{path}: row {row + 2} has {len(cells)} cells, the header {len(header)} columns'
+                f'{path}: row {row + start} has {len(cells)} cells, the header {len(names)} columns'
             )
-    return Table(path, {name: [cells[k] for cells in body] for k, name in enumerate(header)})
+    columns = {name: [cells[k] for cells in body] for k, name in enumerate(names) if name}
+    return Table(path, columns, start)
 
 
 def check_ids(table: Table, ids: Shaped[np.ndarray, ' n']) -> None:
@@ -137,7 +175,8 @@ def check_ids(table: Table, ids: Shaped[np.ndarray, ' n']) -> None:
     for row, name in enumerate(ids.tolist()):
         if name in first:
             raise ValueError(
-                f'{table.path}: rows {first[name] + 2} and {row + 2} have the same id {name!r}'
+                f'{table.path}: rows {first[name] + table.start} and {row + table.start} have the '
+                f'same id {name!r}'
             )
         first[name] = row
 
@@ -152,18 +191,24 @@ def resolve(
             absolute, through `..` or a symbolic link.
         FileNotFoundError: there is no such file and `must_exist`.
     """
-    root = root.resolve()
+    home = root.resolve()
+    real = functools.cache(Path.resolve)  # files share their folders
     paths = []
     for row, cell in enumerate(table.column(column)):
-        where = f'{table.path}: row {row + 2}, column {column!r}'
+        where = table.cell(row, column)
         name = cell.strip()
         if not name:
             if required:
                 raise ValueError(f'{where}: is empty')
             paths.append('')
             continue
-        if '\0' in name or not (path := (root / name).resolve()).is_relative_to(root):
-            raise ValueError(f'{where}: {name!r} leads out of {root}; files must lie inside it')
+        if '\0' not in name:
+            path = home / name
+            path = real(path.parent) / path.name
+            if path.name == '..' or path.is_symlink():
+                path = path.resolve()
+        if '\0' in name or not path.is_relative_to(home):
+            raise ValueError(f'{where}: {name!r} leads out of {home}; files must lie inside it')
         if must_exist and not path.is_file():
             raise FileNotFoundError(f'{where}: no file {path}')
         paths.append(str(path))
@@ -183,6 +228,7 @@ def records_from_table(
     image: str = 'image',
     mask: str = '',
     geometry: str = 'squash',
+    sizes: bool = False,
 ) -> Records:
     """One record for each row of `table`, read from the files that its columns name.
 
@@ -197,6 +243,7 @@ def records_from_table(
         mask: column of mask names ('' = no masks); an empty cell is a row without a mask. Masks are
             read if `config.with_mask` asks for them.
         geometry: of `images.decode`.
+        sizes: add columns `width` and `height` of the image files, 0 where one is unreadable.
 
     Raises:
         ValueError, FileNotFoundError: as `check_ids`, `resolve` and `images.header`.
@@ -210,11 +257,20 @@ def records_from_table(
     if mask and config.with_mask:
         masks = resolve(table, root, mask, required=False, must_exist=must_exist)
     size = config.image_size
-    if must_exist:
-        for row, names in enumerate(zip(files, masks, strict=True)):
-            with _named(table, row):
-                for name in filter(None, names):
-                    images.header(name)
+    extra = dict(columns or {})
+    if must_exist or sizes:
+        shapes = np.zeros((len(files), 2), np.int32)
+        for row, (name, mask_name) in enumerate(zip(files, masks, strict=True)):
+            try:
+                with _named(table, row):
+                    shapes[row] = images.header(name)[1:]
+                    if mask_name:
+                        images.header(mask_name)
+            except (OSError, ValueError):
+                if must_exist:
+                    raise
+        if sizes:
+            extra |= {'width': shapes[:, 0], 'height': shapes[:, 1]}
 
     def read(row: int) -> dict[str, np.ndarray]:
         with _named(table, row):
@@ -229,7 +285,7 @@ def records_from_table(
         dict(bias or {}),
         ids if groups is None else groups,
         read,
-        dict(columns or {}),
+        extra,
         np.array(files),
     )
 

@@ -12,7 +12,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,22 +41,37 @@ def write(dataset: DataSet, folder: Path, told: Callable[[int], None] = lambda d
     Raises:
         ValueError: two rows have one id, or a bias variable has the name of another column.
     """
-    if taken := sorted(set(dataset.bias) & {*_NAMES}):
-        raise ValueError(f'bias variable {taken[0]!r} has the name of a column of {TABLE}')
-    rows: list[dict[str, Any]] = []
     names = _file_names(dataset)
+    rows: list[dict[str, Any]] = []
     for split, records in dataset.splits.items():
         for row in range(len(records)):
             rows.append(_write_row(dataset, split, records, row, folder, names[len(rows)]))
             told(len(rows))
     write_json(folder / FACTS, _facts(dataset))
+    _write_csv(folder / TABLE, rows)
+    return folder / TABLE
+
+
+def write_table(dataset: DataSet, folder: Path) -> Path:
+    """Writes `records.csv` and `dataset.json` of data whose images lie in other files.
+
+    The table is that of `write` without the columns `image` and `mask`. Raises as `check`.
+    """
+    check(dataset)
+    write_json(folder / FACTS, _facts(dataset))
+    splits = dataset.splits.items()
+    rows = [_fields(dataset, split, row) for split, part in splits for row in range(len(part))]
+    _write_csv(folder / TABLE, rows)
+    return folder / TABLE
+
+
+def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     header = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO(newline='')
     writer = csv.DictWriter(text, header, restval='', lineterminator='\n')
     writer.writeheader()
     writer.writerows(rows)
-    write_atomic(folder / TABLE, text.getvalue())
-    return folder / TABLE
+    write_atomic(path, text.getvalue())
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
@@ -80,6 +95,13 @@ def read_facts(folder: Path) -> dict[str, Any]:
         raise ValueError(f'{path}: not the facts of a data set ({error!r}); remove it') from None
 
 
+def write_skipped(folder: Path, skipped: Iterable[tuple[str, str, str]]) -> None:
+    """Writes `skipped.csv`: split, id and error of each row that was left out."""
+    text = io.StringIO(newline='')
+    csv.writer(text, lineterminator='\n').writerows([('split', 'id', 'error'), *skipped])
+    write_atomic(folder / 'skipped.csv', text.getvalue())
+
+
 def _facts(dataset: DataSet) -> dict[str, Any]:
     return {
         'classes': dataset.classes,
@@ -89,16 +111,20 @@ def _facts(dataset: DataSet) -> dict[str, Any]:
     }
 
 
-def _file_names(dataset: DataSet) -> list[str]:
-    """A file name for each id: the id itself, where that is safe on any file system.
-
-    Raises:
-        ValueError: two rows have one id.
-    """
-    ids = [name for records in dataset.splits.values() for name in records.ids.tolist()]
-    if len(set(ids)) < len(ids):
-        twice, _ = Counter(ids).most_common(1)[0]
+def check(dataset: DataSet) -> None:
+    """ValueError if two rows have one id, or a bias variable the name of another column."""
+    if taken := sorted(set(dataset.bias) & {*_NAMES}):
+        raise ValueError(f'bias variable {taken[0]!r} has the name of a column of {TABLE}')
+    ids = Counter(name for records in dataset.splits.values() for name in records.ids.tolist())
+    twice, count = ids.most_common(1)[0] if ids else ('', 0)
+    if count > 1:
         raise ValueError(f'two rows have the id {twice!r}; expected one id for each image')
+
+
+def _file_names(dataset: DataSet) -> list[str]:
+    """A file name for each id: the id itself, where that is safe on any file system."""
+    check(dataset)
+    ids = [name for records in dataset.splits.values() for name in records.ids.tolist()]
     taken: set[str] = set()
     names = []
     for k, name in enumerate(ids):
@@ -117,11 +143,17 @@ def _write_row(
     _write_png(folder / 'images' / f'{name}.png', pixels['image'][..., ::-1])
     if 'mask' in pixels:
         _write_png(folder / 'masks' / f'{name}.png', pixels['mask'])
+    mask = f'masks/{name}.png' if 'mask' in pixels else ''
+    return _fields(dataset, split, row, image=f'images/{name}.png', mask=mask)
+
+
+def _fields(dataset: DataSet, split: str, row: int, **files: str) -> dict[str, Any]:
+    """The cells of a row of the table, those of `files` after the id."""
+    records = dataset.splits[split]
     known = {v: int(codes[row]) for v, codes in records.bias.items()}
     fields = {
         'id': records.ids[row],
-        'image': f'images/{name}.png',
-        'mask': f'masks/{name}.png' if 'mask' in pixels else '',
+        **files,
         'split': split,
         'label': dataset.classes[records.labels[row]],
         **{v: '' if code == UNKNOWN else dataset.bias[v][code] for v, code in known.items()},

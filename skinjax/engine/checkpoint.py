@@ -98,18 +98,6 @@ def _score(metrics: dict[str, float]) -> float:
     return metrics['score']
 
 
-def restore_state(run: Path, abstract: Any, select: str = 'last') -> tuple[int, TrainState]:
-    """(step, state) of the newest or, with `select` = 'best', best checkpoint of a run.
-
-    Raises:
-        FileNotFoundError: the run has no checkpoint.
-        ValueError: the checkpoint belongs to another model.
-    """
-    step = choose_step(run, select)
-    with contextlib.closing(Checkpointer(run, keep=10**6, clean=False)) as reader:
-        return step, reader.restore(step, abstract)
-
-
 def choose_step(run: Path, select: str) -> int:
     """The step of a run's checkpoint to use: the best one where `select` is 'best', else the last.
 

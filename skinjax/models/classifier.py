@@ -86,7 +86,10 @@ class Classifier(nn.Module):
         return self.encoder(images, train, keys)[0].astype(jnp.float32)
 
     def maps(self, images: Float[Array, 'b h w 3'], train: bool = False) -> list[Array]:
-        """Output of every stage, finest first."""
+        """Output [b, h, w, c] of every stage, finest first, for explainers and style losses:
+
+        `network.apply(variables, images, method='maps')`.
+        """
         return self.encoder(images, train)[1]
 
     def classify(

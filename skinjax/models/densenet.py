@@ -16,7 +16,10 @@ from skinjax.models.layers import Concat, ReLU
 from skinjax.models.options import Encoded, Options, one_of
 from skinjax.models.pooling import AvgPool, GlobalMeanPool, MaxPool
 
-DEFAULTS = {'variant': 'densenet121'}  # one of VARIANTS
+DEFAULTS = {
+    'variant': 'densenet121',  # one of VARIANTS
+    'dropout': 0.0,  # before the main head, as in torchvision
+}
 
 _NAMES = (
     (r'encoder/stem_conv/conv', r'features.conv0'),

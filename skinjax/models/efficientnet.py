@@ -19,6 +19,7 @@ from skinjax.models.pooling import GlobalMeanPool
 
 DEFAULTS = {
     'variant': 'efficientnet_b0',  # one of VARIANTS
+    'dropout': 0.2,  # before the main head; B0 and B1 as published, B2 and B3 have 0.3 there
     'drop_branches': 0.2,  # stochastic depth: the rate towards the last block
 }
 

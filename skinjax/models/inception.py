@@ -13,7 +13,10 @@ from skinjax.models.layers import Concat, ConvNorm
 from skinjax.models.options import Encoded, Options, one_of
 from skinjax.models.pooling import AvgPool, GlobalMeanPool, MaxPool
 
-DEFAULTS = {'variant': 'inception_v3'}
+DEFAULTS = {
+    'variant': 'inception_v3',
+    'dropout': 0.5,  # before the main head, as in torchvision
+}
 VARIANTS = ('inception_v3',)
 
 _NAMES = (

@@ -19,6 +19,7 @@ from skinjax.models.pooling import AvgPool, GlobalMeanPool, MaxPool
 
 DEFAULTS = {
     'variant': 'max',  # pooling of every block: max, or avg for the style of an image
+    'dropout': 0.3,  # before the main head
     'block_dropout': 0.3,  # at the end of every block
     'top': 'fc',  # 64 features of the dense layers; or mean: 256 of the last map, without them
 }

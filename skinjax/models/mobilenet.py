@@ -14,6 +14,7 @@ from skinjax.models.pooling import GlobalMeanPool
 
 DEFAULTS = {
     'variant': 'mobilenet_v2',
+    'dropout': 0.2,  # before the main head, as in torchvision
     'padding': 'torch',  # zeros on both sides of strided windows; tf: only after the last pixel
 }
 VARIANTS = ('mobilenet_v2',)

@@ -17,7 +17,8 @@ from skinjax.models.conv import Conv, Dtype
 from skinjax.models.norm import BatchNorm
 
 COMMON: dict[str, Any] = {
-    'dropout': 0.5,  # before the main head, and between dense layers of an encoder
+    # Before the main head, and between dense layers of an encoder; a model file can have its own.
+    'dropout': 0.5,
     'norm_groups': 1,  # slices of the global batch with their own statistics
     'norm_momentum': 0.9,
     'frozen_norm': False,  # normalise by the running statistics in training too

@@ -18,6 +18,7 @@ from skinjax import config as configs
 from skinjax import rundir
 from skinjax.models.naming import OWN, Slot, name_slots
 from skinjax.models.norm import BatchNorm
+from skinjax.models.options import COMMON
 from skinjax.models.tensor_files import Tensors, open_tensors
 
 # Counters of batches, and the auxiliary classifier of Inception, which we do not have.
@@ -75,7 +76,8 @@ def _differences(path: Path, config: Any, data: Any) -> list[str]:
     if not (path / 'config.json').exists():
         return []
     run = rundir.load_run(path)
-    fields = [('model', field) for field in configs.find('models', config.name).DEFAULTS]
+    own = configs.find('models', config.name).DEFAULTS
+    fields = [('model', field) for field in own if field not in COMMON]
     if 'data' in run:  # not in the checkpoints of `convert`
         fields += [('model', 'dtype')]
         fields += [('data', 'mean'), ('data', 'std')] if data is not None else []
@@ -112,17 +114,15 @@ def outputs(path: str | Path, abstract: Mapping[str, Any], config: Any) -> int:
 def give(variables: Mapping[str, Any], config: Any, naming: str) -> dict[str, np.ndarray]:
     """Our arrays under the names and in the layout of `naming`, without bias heads.
 
-    An empty `naming` is the first that the model file has.
+    An empty `naming` is the first that the model file has, or `skinjax`, our own, without any.
 
     Raises:
         ValueError: the model has no such naming, or computes what that program does not.
     """
     family = configs.find('models', config.name)
-    known = [name for name in getattr(family, 'NAMES', {}) if name != 'tensorflow']
-    if naming not in ('', *known) or not known:
-        raise ValueError(
-            f'no {naming!r} names for {config.name}; there are: {", ".join(known) or "none"}'
-        )
+    known = [*(name for name in getattr(family, 'NAMES', {}) if name != 'tensorflow'), OWN]
+    if naming not in ('', *known):
+        raise ValueError(f'no {naming!r} names for {config.name}; there are: {", ".join(known)}')
     naming = naming or known[0]
     for field, value, found in _unexpected(family, naming, config):
         raise ValueError(

@@ -19,7 +19,10 @@ from skinjax.models.layers import Add, ReLU
 from skinjax.models.options import Encoded, Options, one_of
 from skinjax.models.pooling import GlobalMeanPool, MaxPool
 
-DEFAULTS = {'variant': 'resnet50'}  # one of VARIANTS
+DEFAULTS = {
+    'variant': 'resnet50',  # one of VARIANTS
+    'dropout': 0.0,  # before the main head, as published
+}
 
 _NAMES = (
     (r'encoder/stem_conv/conv', r'conv1'),

@@ -15,6 +15,7 @@ from skinjax.models.pooling import AdaptiveMeanPool, GlobalMeanPool, MaxPool
 
 DEFAULTS = {
     'variant': 'vgg16',  # or vgg16_bn
+    'dropout': 0.5,  # after both dense layers, as published
     'top': 'fc',  # 4096 features of fc7; or mean: 512 of the last map, without dense layers
 }
 

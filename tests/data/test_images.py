@@ -113,3 +113,130 @@ def test_too_many_pixels_are_refused_before_decoding(tmp_path, monkeypatch):
     path = save(tmp_path / 'b.png', np.zeros((30, 20), np.uint8))
     with pytest.raises(ValueError, match='20 x 30 pixels are more than the limit of 599'):
         images.decode(path, 8, max_pixels=599)
+
+
+def tricky(folder):
+    """One picture, with a corner that is transparent in some files, as many kinds of pixels."""
+    picture = quarters(32, 32)
+    alpha = np.full((32, 32), 255, np.uint8)
+    alpha[16:, 16:] = 0  # over white
+    whole, clear = Image.fromarray(picture), Image.fromarray(np.dstack([picture, alpha]))
+    palette = whole.convert('P', palette=Image.Palette.ADAPTIVE)
+    corner = np.array(palette)[-1, -1]
+    deep = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR).astype(np.uint16) * 257
+    palette.save(folder / 'palette.png')
+    palette.save(folder / 'palette.bmp')
+    palette.save(folder / 'palette_clear.png', transparency=int(corner))
+    whole.save(folder / 'colour_clear.png', transparency=(255, 255, 255))
+    clear.save(folder / 'clear.png')
+    clear.save(folder / 'clear.webp', lossless=True)
+    clear.save(folder / 'clear.tiff')
+    whole.convert('CMYK').save(folder / 'cmyk.jpg', quality=98)
+    whole.convert('CMYK').save(folder / 'cmyk.tiff')
+    cv2.imwrite(str(folder / 'deep.png'), deep)
+    cv2.imwrite(str(folder / 'deep.tiff'), deep)
+    deep_clear = np.dstack([deep, alpha.astype(np.uint16) * 257])
+    cv2.imwrite(str(folder / 'deep_clear.png'), deep_clear)
+    return picture
+
+
+def test_all_kinds_of_pixels_become_rgb(tmp_path):
+    picture = tricky(tmp_path).astype(int)
+    paths = sorted(tmp_path.iterdir())
+    assert len(paths) == 12
+    for path in paths:
+        atol = 3 if path.name == 'cmyk.jpg' else 0
+        np.testing.assert_allclose(images.decode(path, 32), picture, atol=atol, err_msg=path.name)
+        halved = images.decode(path, 16).astype(int)
+        np.testing.assert_allclose(halved, picture[::2, ::2], atol=atol, err_msg=path.name)
+
+
+def test_grey_with_alpha_and_sixteen_bits(tmp_path):
+    ramp = np.repeat(np.arange(0, 256, 8, dtype=np.uint8)[None], 32, 0)
+    clear = np.full((32, 32), 255, np.uint8)
+    clear[:16] = 0
+    clear[16] = 51
+    path = tmp_path / 'grey_clear.png'
+    Image.fromarray(np.dstack([ramp, clear])).save(path)
+    found = images.decode(path, 32)
+    np.testing.assert_array_equal(found[:16], 255)
+    np.testing.assert_array_equal(found[17:], np.repeat(ramp[17:, :, None], 3, 2))
+    blend = np.round(0.2 * ramp[16] + 0.8 * 255.0)
+    np.testing.assert_array_equal(found[16], np.repeat(blend[:, None], 3, 1))
+    path = save(tmp_path / 'deep.png', ramp.astype(np.uint16) * 256 + 200)
+    np.testing.assert_array_equal(images.decode(path, 32), np.repeat(ramp[..., None], 3, 2))
+
+
+def test_transparency_is_turned_like_the_picture(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    clear = np.dstack([quarters(32, 32) // 255 * 200, np.full((32, 32), 255, np.uint8)])
+    clear[:16, :16, 3] = 0  # the red quarter
+    found = images.decode(save(tmp_path / 'a.png', clear, exif=exif), 32)
+    turned = np.rot90(clear[..., :3], -1).copy()
+    turned[:16, 16:] = 255
+    np.testing.assert_array_equal(found, turned)
+
+
+def test_opaque_alpha_changes_nothing(tmp_path):
+    pixels = RNG.integers(0, 256, (40, 30, 3), np.uint8)
+    opaque = np.dstack([pixels, np.full((40, 30), 255, np.uint8)])
+    one = images.decode(save(tmp_path / 'a.png', pixels), 16, geometry='pad')
+    other = images.decode(save(tmp_path / 'b.png', opaque), 16, geometry='pad')
+    np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize('top', [1, 255, 65535])
+def test_masks_of_sixteen_bits(tmp_path, top):
+    mask = np.zeros((32, 32), np.uint16)
+    mask[8:, 8:] = top
+    for ending in ('png', 'tiff'):
+        found = images.decode_mask(save(tmp_path / f'm.{ending}', mask), 32)
+        np.testing.assert_array_equal(found, np.where(mask, 255, 0))
+
+
+def test_masks_with_a_palette(tmp_path):
+    """Dark red on black: the second colour is the mask, as dark as it is."""
+    mask = np.zeros((32, 32), np.uint8)
+    mask[8:, 8:] = 1
+    image = Image.fromarray(mask, 'P')
+    image.putpalette([0, 0, 0, 128, 0, 0])
+    image.save(tmp_path / 'm.png')
+    np.testing.assert_array_equal(images.decode_mask(tmp_path / 'm.png', 32), mask * 255)
+
+
+def test_samples_of_32_bits_are_refused(tmp_path):
+    for k, kind in enumerate((np.float32, np.int32)):
+        path = save(tmp_path / f'{k}.tiff', np.zeros((8, 8), kind))
+        with pytest.raises(ValueError, match=r'\d.tiff: TIFF with 32 bits a sample'):
+            images.decode(path, 8)
+
+
+def test_a_cut_off_file_with_transparency_is_named(tmp_path):
+    noise = RNG.integers(0, 256, (64, 64, 4), np.uint8)
+    data = save(tmp_path / 'a.png', noise).read_bytes()
+    (tmp_path / 'a.png').write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match=r'a\.png: the PNG data are damaged or cut off'):
+        images.decode(tmp_path / 'a.png', 8)
+
+
+def test_bytes_that_have_been_read_already(tmp_path):
+    path = save(tmp_path / 'a.png', quarters(32, 32))
+    data = path.read_bytes()
+    path.unlink()
+    np.testing.assert_array_equal(images.decode('x', 32, data=data), quarters(32, 32))
+    assert images.decode_mask('x', 32, data=data)[-1, -1] == 255
+    with pytest.raises(ValueError, match='x: the file is empty'):
+        images.decode('x', 32, data=b'')
+
+
+@pytest.mark.parametrize('geometry', images.GEOMETRIES)
+@pytest.mark.parametrize('shape', [(48, 64), (64, 48), (10, 64)])
+def test_images_and_masks_keep_their_place_on_each_other(tmp_path, geometry, shape):
+    """A white square on black is its own mask."""
+    mask = np.zeros(shape, np.uint8)
+    mask[shape[0] // 4 : -2, 20:40] = 255
+    path = save(tmp_path / 'a.png', mask)
+    image = images.decode(path, 32, geometry=geometry)
+    found = images.decode_mask(path, 32, geometry=geometry)
+    np.testing.assert_array_equal(image[..., 0] > 127, found > 0)

@@ -134,5 +134,5 @@ def test_errors():
         isic2017.build(config(root=''), 0)
     with pytest.raises(ValueError, match=r"task 'melanomas' is unknown.*did you mean 'melanoma'"):
         isic2017.build(config(task='melanomas'), 0)
-    with pytest.raises(FileNotFoundError, match=r'labels\.csv: no such table'):
+    with pytest.raises(FileNotFoundError, match='nowhere: no such folder; expected the files of isic2017'):
         isic2017.build(config(root='nowhere'), 0)

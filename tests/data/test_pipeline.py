@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import subprocess
 import sys
 
@@ -6,7 +7,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from skinjax.data import groups
+from skinjax.data import balance
 from skinjax.data.pipeline import split_batches, train_batches
 from skinjax.data.records import COMMON, Records
 
@@ -80,6 +81,28 @@ def test_what_a_batch_holds():
     assert not {'mask', 'has_mask'} & set(take(1, records, config(), seed=0)[0])
 
 
+def with_twin(records):
+    """Every row also has a second image, whose pixels are one brighter."""
+
+    def read(row):
+        example = records.read(row)
+        return {**example, 'twin': example['image'] + np.uint8(1)}
+
+    return dataclasses.replace(records, read=read)
+
+
+def test_further_images_come_along():
+    fields = config(augment_host=('d4', 'affine'), with_mask=True)
+    batch = take(1, with_twin(make()), fields, seed=0)[0]
+    np.testing.assert_array_equal(batch['twin'], batch['image'] + 1)
+    padding = everything(with_twin(make(1)), config(), 8, 1, 2)[0]
+    assert padding['twin'].shape == (4, 4, 4, 3) and not padding['valid'].any()
+    with pytest.raises(ValueError, match=r"id1\d?: no 'twin', which other rows have"):
+        both, read = make(), with_twin(make()).read
+        one = dataclasses.replace(both, read=lambda row: both.read(row) if row == 1 else read(row))
+        take(3, one, config(), seed=0)
+
+
 def test_each_epoch_is_a_new_permutation():
     order = indices(take(21, make(), config(), seed=0)).reshape(8, 21)
     for epoch in order:
@@ -142,6 +165,14 @@ def test_groups_without_bias_variables_balance_the_classes():
     assert make(70).labels[rows].mean() == 0.5
 
 
+def test_classes_have_equal_shares_whatever_the_bias():
+    fields = config(sampling='class', bias=('ruler',))
+    records = make(70)
+    rows = indices(take(20, records, fields, seed=0))
+    assert records.labels[rows].mean() == 0.5
+    assert (records.bias['ruler'][rows] == -1).any()
+
+
 @pytest.mark.parametrize('n', [1, 16, 21])
 @pytest.mark.parametrize('count', [1, 2])
 def test_split_batches(n, count):
@@ -164,7 +195,7 @@ def test_split_batches(n, count):
 
 def test_split_batches_change_nothing():
     fields = config(augment_host=('d4', 'colour'))
-    found = everything(groups.skew(make(), 'ruler', 2), fields)
+    found = everything(balance.skew(make(), 'ruler', 2), fields)
     image = np.concatenate([batch['image'] for batch in found])
     index = indices(found)
     assert (image[index >= 0, 0, 1, 0] >= 100).all()
@@ -187,7 +218,7 @@ def test_host_changes_differ_between_epochs_but_not_between_runs():
 
 
 def test_only_copies_of_a_skewed_set_are_turned():
-    records = groups.skew(make(), 'ruler', 3)
+    records = balance.skew(make(), 'ruler', 3)
     batches = take(60, records, config(), seed=0)
     copies = records.columns['copy'][indices(batches)] == 1
     places = corners(batches)

@@ -10,6 +10,7 @@ import pytest
 from skinjax.engine import checkpoint
 from skinjax.engine.mesh import Mesh
 from skinjax.engine.state import TrainState
+from tests.helpers import restore_state
 
 
 def state_at(step: int, width: int = 3) -> TrainState:
@@ -49,7 +50,7 @@ def test_the_newest_two_and_the_best_are_kept(tmp_path, scores, kept, best):
 def test_restore_is_exact_and_onto_the_asked_devices(tmp_path):
     saver = save_all(tmp_path, [0.5])
     saver.close()
-    step, found = checkpoint.restore_state(tmp_path, abstract())
+    step, found = restore_state(tmp_path, abstract())
     assert step == 1 and int(found.step) == 1
     assert np.asarray(found.opt['sgd']['a']).tolist() == [1.0] * 3
     assert len(found.params['a']['w'].devices()) == 1
@@ -57,19 +58,19 @@ def test_restore_is_exact_and_onto_the_asked_devices(tmp_path):
 
 def test_best_is_selected(tmp_path):
     save_all(tmp_path, [0.9, 0.5]).close()
-    assert checkpoint.restore_state(tmp_path, abstract(), 'best')[0] == 1
-    assert checkpoint.restore_state(tmp_path, abstract(), 'last')[0] == 2
+    assert restore_state(tmp_path, abstract(), 'best')[0] == 1
+    assert restore_state(tmp_path, abstract(), 'last')[0] == 2
 
 
 def test_another_shape_is_refused_by_name(tmp_path):
     save_all(tmp_path, [0.5]).close()
     with pytest.raises(ValueError, match=r'checkpoints/1 does not fit this model'):
-        checkpoint.restore_state(tmp_path, abstract(4))
+        restore_state(tmp_path, abstract(4))
 
 
 def test_no_checkpoint(tmp_path):
     with pytest.raises(FileNotFoundError, match='train it first'):
-        checkpoint.restore_state(tmp_path, abstract())
+        restore_state(tmp_path, abstract())
 
 
 def test_a_torn_save_is_passed_over(tmp_path):

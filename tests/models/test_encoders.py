@@ -12,6 +12,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from skinjax import config as configs
+from skinjax import recipes
 from skinjax.models.classifier import Classifier
 from skinjax.models.options import COMMON, Options
 from tests.models import small
@@ -179,6 +180,13 @@ def test_options_reach_the_layers():
     assert Options.read(ConfigDict({})) == Options()
     with pytest.raises(ValueError, match=r"model.dtype is 'float16': choose one of float32, bf"):
         Options.read(ConfigDict({'dtype': 'float16'}))
+
+
+def test_recipes_state_their_dropout():
+    """The unlearning studies have that of the published code, whatever the family's."""
+    for config in (recipes.unlearning('clgr'), recipes.double()):
+        assert config.model.dropout == 0.5
+    assert recipes.finetuning().model.dropout == 0.2
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Operations with two forms: each platform gets its own, from one trace as from a trace for each."""
+"""Operations with two forms: each platform gets its own, also from one trace for all of them."""
 
 import flax.linen as nn
 import jax
@@ -53,7 +53,7 @@ def test_of_one_trace_for_all_a_cpu_runs_its_own(variables):
     text = several.mlir_module()
     assert text.count('stablehlo.dot_general') and text.count('stablehlo.reduce_window')
     compiled = jax.jit(several.call).lower(IMAGES).compile()
-    program = compiled.as_text()
+    program = compiled.as_text() or ''
     assert program.count(' convolution(') == 1 and ' reduce-window(' not in program
     assert ' conditional(' not in program
     plain = jax.jit(Net().apply)(variables, IMAGES)
@@ -62,16 +62,16 @@ def test_of_one_trace_for_all_a_cpu_runs_its_own(variables):
 
 def test_both_forms_agree(variables, monkeypatch):
     images = jnp.asarray(IMAGES)
-    want = Net().apply(variables, images)
+    want = np.asarray(Net().apply(variables, images))
     monkeypatch.setattr(jax, 'default_backend', lambda: 'tpu')
-    np.testing.assert_allclose(Net().apply(variables, images), want, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(Net().apply(variables, images)), want, atol=1e-6)
 
 
 def test_training_holds_one_form_alone(variables):
     """A choice would keep for the backward pass what both forms need."""
 
     def loss(variables, x):
-        return Net().apply(variables, x).sum()
+        return jnp.sum(jnp.asarray(Net().apply(variables, x)))
 
     def program():
         return str(jax.make_jaxpr(jax.grad(loss))(variables, IMAGES))

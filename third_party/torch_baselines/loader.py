@@ -2,10 +2,11 @@
 
     python -m third_party.torch_baselines.loader --root FOLDER --size 224 --threads 2
 
-Both sides read the same images on the same cores, and end with a batch of uint8 pixels of the same
-size. skinjax: `pipeline.train_batches` without a cache. PyTorch: a shuffled DataLoader with default
-collation, in the main process and with as many (persistent) workers as there are threads, over
-torchvision transforms
+FOLDER has image files, or was written by `configs/prepare.py`; then its training split is read.
+Both sides read the same bytes on the same cores, and end with a batch of uint8 pixels of the same
+size after the same kinds of change: flips, affine, colour. skinjax: `pipeline.train_batches`
+without a cache. PyTorch: a shuffled DataLoader with default collation, in the main process and with
+as many (persistent) workers as there are threads, over torchvision transforms
 
     pil     Pillow decodes, transforms.v2 on Pillow images
     draft   the same, decoding JPEG at reduced size where that suffices, which torchvision does not
@@ -14,162 +15,26 @@ torchvision transforms
 
 Every contender is a program of its own. In each round they run one after the other, each for a few
 seconds from a running start; medians over rounds are compared, so that other work on the machine
-weighs on all of them alike.
+weighs on all of them alike. For Linux.
 """
 
 import argparse
 import dataclasses
 import importlib.metadata
 import json
+import multiprocessing
 import os
 import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-CHANGES = ('flip', 'affine', 'colour')
+from third_party.torch_baselines.pictures import Job, skinjax_batches, torch_batches
+
 TORCH = ('pil', 'draft', 'tensor', 'jpeg')
-ENDINGS = ('.jpg', '.jpeg', '.png')
-ROTATION, SHIFT, SCALE = 30.0, 0.1, 0.1
-BRIGHTNESS, CONTRAST, SATURATION = 0.1, 0.2, 0.2
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """What every contender does: the command line."""
-
-    root: Path
-    size: int
-    threads: int
-    batch: int
-    rounds: int
-    seconds: float
-    contender: str = ''
-
-    def files(self) -> list[Path]:
-        """The image files below `root`, sorted."""
-        found = sorted(path for path in self.root.rglob('*') if path.suffix.lower() in ENDINGS)
-        if not found:
-            raise SystemExit(f'{self.root}: no image files')
-        return found
-
-    def prepared(self) -> bool:
-        """Whether `root` was written by kind 'prepare'."""
-        return any(self.root.glob('*.array_record*'))
-
-
-def skinjax_batches(job: Job) -> Iterator[Any]:
-    """Batches of the train pipeline."""
-    import ml_collections
-    import numpy as np
-
-    from skinjax.data import images, pipeline
-    from skinjax.data.records import COMMON, Records
-
-    config = ml_collections.ConfigDict(
-        {
-            **COMMON,
-            'root': str(job.root),
-            'image_size': job.size,
-            'batch_size': job.batch,
-            'threads': job.threads,
-            'augment_host': CHANGES,
-        }
-    )
-    files = job.files()
-    ids = np.array([str(path) for path in files])
-
-    def read(row: int) -> dict[str, np.ndarray]:
-        return {'image': images.decode(files[row], job.size)}
-
-    records = Records(ids, np.zeros(len(ids), np.int32), {}, ids, read)
-    for batch in pipeline.train_batches(records, config, seed=0):
-        yield batch['image']
-
-
-def torch_batches(job: Job, decoder: str, workers: int) -> Iterator[Any]:
-    """Batches of a DataLoader."""
-    from torch.utils.data import DataLoader, RandomSampler
-
-    data = Files(job.files(), decoder, job.size)
-    loader = DataLoader(
-        data,  # pyright: ignore[reportArgumentType]
-        batch_size=job.batch,
-        # One endless epoch: no contender waits for workers between two of them.
-        sampler=RandomSampler(data, num_samples=10**6),
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        drop_last=True,
-    )
-    yield from loader
-
-
-class Files:
-    """A map-style data set of image files."""
-
-    def __init__(self, files: list[Path], decoder: str, size: int):
-        self.files, self.decoder, self.size = files, decoder, size
-        self.io, v2 = (tv := _torchvision()).io, tv.transforms.v2
-        changes = _transform(v2, size, tensors=decoder in ('tensor', 'jpeg'))
-        self.change = v2.Compose([v2.PILToTensor(), *changes] if decoder == 'tensor' else changes)
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, row: int) -> Any:
-        if self.decoder == 'jpeg':
-            from torchvision.io import ImageReadMode, decode_jpeg, read_file
-
-            return self.change(decode_jpeg(read_file(str(self.files[row])), ImageReadMode.RGB))
-        from PIL import Image
-
-        with Image.open(self.files[row]) as image:
-            if self.decoder == 'draft':
-                image.draft('RGB', (2 * self.size, 2 * self.size))
-            return self.change(image.convert('RGB'))
-
-
-def _transform(v2: Any, size: int, *, tensors: bool) -> list[Any]:
-    """The transforms that skinjax calls 'flip', 'affine' and 'colour', and the size."""
-    changes = [
-        v2.Resize((size, size), antialias=True),
-        v2.RandomHorizontalFlip(),
-        v2.RandomVerticalFlip(),
-        v2.RandomAffine(
-            ROTATION,
-            translate=(SHIFT, SHIFT),
-            scale=(1 - SCALE, 1 + SCALE),
-            interpolation=v2.InterpolationMode.BILINEAR,
-        ),
-        v2.ColorJitter(BRIGHTNESS, CONTRAST, SATURATION),
-    ]
-    return changes if tensors else [*changes, v2.PILToTensor()]
-
-
-def _torchvision() -> Any:
-    """torchvision; a wheel for CUDA beside a CPU build of torch lacks the names of two operators."""
-    import torch
-
-    try:
-        import torchvision
-    except RuntimeError:
-        for name in [name for name in sys.modules if name.partition('.')[0] == 'torchvision']:
-            del sys.modules[name]
-        _LIBRARY.append(torch.library.Library('torchvision', 'FRAGMENT'))
-        for name in ('nms', 'qnms'):
-            _LIBRARY[0].define(f'{name}(Tensor dets, Tensor scores, float threshold) -> Tensor')
-        import torchvision
-    import torchvision.io
-    import torchvision.transforms.v2
-
-    return torchvision
-
-
-_LIBRARY: list[Any] = []  # kept: the names last as long as the object
 
 
 def work(job: Job) -> None:
@@ -185,13 +50,22 @@ def work(job: Job) -> None:
     print(json.dumps({'first': time.perf_counter() - began}), flush=True)
     for _ in sys.stdin:
         # What was read ahead while the others ran must not count.
-        for _ in range(max(8, 2 * job.threads + 4)):
+        for _ in range(1 if workers == '0' else 2 * job.threads + 2):
             next(batches)
-        began, images, elapsed = time.perf_counter(), 0, 0.0
+        began, before, images, elapsed = time.perf_counter(), cpu_seconds(), 0, 0.0
         while elapsed < job.seconds:
             images += len(next(batches))
             elapsed = time.perf_counter() - began
-        print(json.dumps({'rate': images / elapsed}), flush=True)
+        answer = {'rate': images / elapsed, 'core': images / (cpu_seconds() - before)}
+        print(json.dumps(answer), flush=True)
+
+
+def cpu_seconds() -> float:
+    """Processor time of this program, all threads and workers together."""
+    workers = multiprocessing.active_children()
+    fields = [Path(f'/proc/{worker.pid}/stat').read_text().rpartition(')')[2] for worker in workers]
+    ticks = sum(int(time) for text in fields for time in text.split()[11:13])
+    return time.process_time() + ticks / os.sysconf('SC_CLK_TCK')
 
 
 def start(job: Job, contender: str) -> subprocess.Popen[str]:
@@ -211,35 +85,112 @@ def ask(program: subprocess.Popen[str], question: str = '') -> dict[str, Any]:
     if question:
         program.stdin.write(question + '\n')
         program.stdin.flush()
-    line = program.stdout.readline()
-    return json.loads(line) if line else {'error': f'ended with {program.wait()}'}
+    if not (line := program.stdout.readline()):
+        raise RuntimeError(f'{program.args}: ended with {program.wait()}')
+    return json.loads(line)
 
 
 def compare(job: Job) -> dict[str, Any]:
     """Rounds of every contender in turn.
 
     Returns:
-        'rates' and 'first' (seconds to the first batch) of each contender, 'failed' with what
-        those said that could not start, 'best' peer by median, and 'ratio' of skinjax to it: the
-        median of the ratios within each round, with the smallest and the largest.
+        'rate' (images per second) and 'core' (images per second of processor time) of each
+        contender and round; 'first', seconds from the start of each to its first batch; 'failed',
+        what those said that could not start; and for both measures the 'best' peer by median and
+        the 'ratio' of skinjax to it: the median of the ratios within each round, the smallest and
+        the largest.
     """
     names = ['skinjax', *(f'{name}-{k}' for name in TORCH for k in sorted({0, job.threads}))]
     programs, first, failed = {}, {}, {}
     try:
         for name in names:
+            if f'{name.partition("-")[0]}-0' in failed:
+                continue
             programs[name] = start(job, name)
             answer = ask(programs[name])
-            (failed if 'error' in answer else first)[name] = answer.get('error', answer.get('first'))
-        rates = {name: [] for name in first}
+            if 'error' in answer:
+                failed[name] = answer['error'].partition('\n')[0]
+            else:
+                first[name] = answer['first']
+            print(f'{name}: {failed.get(name, "runs")}', file=sys.stderr)
+        if 'skinjax' in failed or len(first) < 2:
+            raise RuntimeError(f'there is nothing to compare: {failed}')
+        rounds = []
         for _ in range(job.rounds):
-            for name in rates:
-                rates[name].append(ask(programs[name], 'go')['rate'])
+            rounds.append({name: ask(programs[name], 'go') for name in first})
+            rates = (f'{name} {answer["rate"]:.0f}' for name, answer in rounds[-1].items())
+            print(*rates, sep=', ', file=sys.stderr)
     finally:
         for program in programs.values():
-            program.kill()
-            program.communicate()
-    peers = {name: statistics.median(rates[name]) for name in rates if name != 'skinjax'}
-    best = max(peers, key=peers.__getitem__)
-    ratios = sorted(a / b for a, b in zip(rates['skinjax'], rates[best], strict=True))
-    ratio = [statistics.median(ratios), ratios[0], ratios[-1]]
-    return {'rates': rates, 'first': first, 'failed': failed, 'best': best, 'ratio': ratio}
+            program.communicate(timeout=60)  # the end of their input ends them
+    result = {'first': first, 'failed': failed, 'best': {}, 'ratio': {}}
+    for measure in ('rate', 'core'):
+        found = {name: [one[name][measure] for one in rounds] for name in first}
+        best = max(first.keys() - {'skinjax'}, key=lambda name: statistics.median(found[name]))
+        ratios = [a / b for a, b in zip(found['skinjax'], found[best], strict=True)]
+        result[measure], result['best'][measure] = found, best
+        result['ratio'][measure] = [statistics.median(ratios), min(ratios), max(ratios)]
+    return result
+
+
+def table(job: Job, result: dict[str, Any]) -> str:
+    """The result in Markdown, with hardware and versions."""
+    names = ('jax', 'grain', 'opencv-python-headless', 'torch', 'torchvision', 'pillow')
+    versions = ', '.join(f'{name} {importlib.metadata.version(name)}' for name in names)
+    lines = [
+        f'{len(job.encoded())} images, {job.size} px, batch {job.batch}, {job.threads} threads, '
+        f'{job.rounds} rounds; {processor()}, Python {platform.python_version()}, {versions}.',
+        '',
+        '| loader | images/s (median) | lowest | highest | per core-second | first batch, s |',
+        '|---|---:|---:|---:|---:|---:|',
+    ]
+    for name, rates in result['rate'].items():
+        core = statistics.median(result['core'][name])
+        figures = statistics.median(rates), min(rates), max(rates), core
+        cells = ' | '.join(f'{figure:.0f}' for figure in figures)
+        lines.append(f'| {name} | {cells} | {result["first"][name]:.1f} |')
+    lines.append('')
+    for measure, unit in (('rate', 'images/s'), ('core', 'images per core-second')):
+        median, low, high = result['ratio'][measure]
+        best = result['best'][measure]
+        lines.append(f'{unit}, skinjax / {best}: {median:.2f} (rounds: {low:.2f} ... {high:.2f}).')
+    lines += [f'{name} could not run: {problem}' for name, problem in result['failed'].items()]
+    return '\n'.join(lines)
+
+
+def processor() -> str:
+    """Name of the processor and the number of cores that this program may use."""
+    lines = Path('/proc/cpuinfo').read_text().splitlines()
+    named = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    return f'{[*named, platform.machine()][0]}, {len(os.sched_getaffinity(0))} cores'
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--root', type=Path, required=True, help='folder of image files')
+    parser.add_argument('--size', type=int, default=224, help='pixels of the square images')
+    parser.add_argument('--threads', type=int, default=2, help='and workers, and cores')
+    parser.add_argument('--batch', type=int, default=32)
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--seconds', type=float, default=3.0, help='of each contender in a round')
+    parser.add_argument('--json', type=Path, help='also write all figures to this file')
+    parser.add_argument('--contender', default='', help=argparse.SUPPRESS)
+    options = vars(parser.parse_args())
+    path = options.pop('json')
+    job = Job(**options)
+    if job.contender:
+        work(job)
+        return
+    job.encoded()  # says so if there are none
+    cores = sorted(os.sched_getaffinity(0))[: max(1, job.threads)]
+    os.sched_setaffinity(0, cores)  # inherited by the contenders
+    result = compare(job)
+    print(table(job, result))
+    if path:
+        path.write_text(json.dumps({**result, 'table': table(job, result)}, indent=1))
+
+
+if __name__ == '__main__':
+    main()

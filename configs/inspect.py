@@ -1,0 +1,18 @@
+"""A data set looked at before it is used: counts, files, duplicates, leaks, shortcuts, pictures.
+
+    python -m skinjax.main --config=configs/inspect.py:isic2017 --config.data.root=FOLDER
+    python -m skinjax.main --config=configs/inspect.py:folder --config.data.root=FOLDER
+
+The variant is the name of a data source, '' or synthetic for the embedded lesions. Every image is
+read once (with --config.data.threads), and all problems are listed instead of the first one:
+report.html, problems.csv, duplicates.csv and results.json of the work directory. The default
+directory is runs/inspect_SOURCE; `docs/data.md` says what to look at. For pictures that nobody has
+labelled add `--config.detect=True --config.data.image_size=256`: artefacts by detectors.
+"""
+
+from skinjax import config as configs
+
+
+def get_config(source: str = ''):
+    """Kind 'inspect' for the data source."""
+    return configs.inspect(source)

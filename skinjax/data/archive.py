@@ -1,0 +1,287 @@
+"""Published data sets: what every source of one is made of, over tables and files as published.
+
+A source states its facts (`About`), reads its tables (`published.py`), turns their columns into
+labels and bias variables (`labels.py`), makes `records` of each table and one `dataset` of these.
+"""
+
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, Shaped
+
+from skinjax.data import published
+from skinjax.data.labels import Variable, instruments, one_against_rest
+from skinjax.data.records import DataSet, Records
+from skinjax.data.table import Table, records_from_table
+
+DEFAULTS: dict[str, Any] = {
+    'positive': 'melanoma',  # this class against the rest; '' = all classes
+    'geometry': 'squash',  # or 'crop', 'pad'
+    'leave_out': '',  # file with the id of one image a line; or 'templates', see TEMPLATES
+}
+# Of sources with a bias variable `instrument`: the width of the image files.
+CAMERAS = {'min_instrument': 30}  # training rows of a width
+TENTHS = {'train': 7, 'val': 1, 'test': 2}
+# The images of HAM10000 (ISIC 2018, 2019) that the artefacts of Katsch et al. (2022,
+# doi:10.5826/dpc.1203a126) are cut from: none may be in a test set in which these are inserted.
+# fmt: off
+_NUMBERS = (
+    24338, 24367, 24550, 24669, 24688, 24793, 25309, 25319, 25400, 25647, 25769, 25964, 25978,
+    26154, 26352, 26372, 26665, 26722, 26761, 27102, 27125, 27179, 27250, 27284, 27388, 27432,
+    27567, 27734, 28087, 28410, 28487, 28602, 28834, 29348, 29360, 29572, 29606, 29789, 30445,
+    30589, 30608, 30852, 31039, 31048, 31204, 31259, 31522, 31524, 33377, 33539, 33673,
+)
+# fmt: on
+TEMPLATES = frozenset(f'ISIC_00{number}' for number in _NUMBERS)
+
+
+@dataclasses.dataclass(frozen=True)
+class About:
+    """Facts of a published data set.
+
+    Attributes:
+        name: of the source.
+        images: how many with a label are published.
+        classes: its own, in order.
+        licence: of the images.
+        bias: the variable that configs unlearn unless another is named; '' = none is published.
+        trains: False for a set that is only tested on.
+    """
+
+    name: str
+    images: int
+    classes: tuple[str, ...]
+    licence: str
+    bias: str = ''
+    trains: bool = True
+
+
+def root_of(config: Any, about: About) -> Path:
+    """The folder of the data. Raises ValueError if none is given, FileNotFoundError if absent."""
+    if not config.root:
+        raise ValueError(
+            f'{about.name} is read from a folder; give it with --config.data.root=FOLDER'
+        )
+    if not (root := Path(config.root)).is_dir():
+        raise FileNotFoundError(f'{root}: no such folder; expected the files of {about.name}')
+    return root
+
+
+def records(
+    config: Any,
+    root: Path,
+    table: Table,
+    labels: Int[np.ndarray, ' n'],
+    variables: Mapping[str, Variable],
+    *,
+    id: str,
+    images: Sequence[str] = (),
+    image: str = '',
+    group: str = '',
+    masks: Sequence[str] = (),
+    suffix: str = '_segmentation',
+) -> Records:
+    """One record for each row of `table`.
+
+    Columns of the table that are not used otherwise become columns of the records, with `width` and
+    `height` of the image files where the table has none.
+
+    Args:
+        config: of the source.
+        root: folder of the data.
+        table: of n rows.
+        labels: of the rows.
+        variables: bias variables.
+        id: column of the ids; an ending such as .jpg is dropped.
+        images: names of folders of images: those that exist are searched, with the folders below
+            them, for a file that is named like the id; '' is `root`.
+        image: column of image files, from `root` on, instead of `images`.
+        group: column of the groups; an empty cell is a group of its own, '' = all are.
+        masks: names of folders of masks; none of them need exist.
+        suffix: of the name of a mask, after the id.
+
+    Raises:
+        ValueError: an empty id, two files for one id, or as `records_from_table`.
+        FileNotFoundError: all folders or an image are missing.
+    """
+    ids = np.array([published.bare(name) for name in table.column(id)])
+    if '' in ids:
+        raise ValueError(f'{table.cell(ids.tolist().index(""), id)}: is empty')
+    files: dict[str, list[str]] = {}
+    if not image:
+        published.place(root, *images)
+        folders = [folder for name in images if (folder := published.find(root, name))]
+        missing = 'raise' if config.on_error == 'raise' else 'name'
+        files['image'] = published.search(table, id, root, folders, missing=missing)
+    if config.with_mask and (found := [f for name in masks if (f := published.find(root, name))]):
+        files['mask'] = published.search(table, id, root, found, suffix=suffix, missing='empty')
+    groups = np.char.strip(table.array(group)) if group else ids
+    used = {id, group, 'image', 'mask'}
+    return records_from_table(
+        table.plus(files),
+        root,
+        config,
+        ids=ids,
+        labels=labels,
+        groups=np.where(groups == '', ids, groups),
+        bias={name: variable.codes(table) for name, variable in variables.items()},
+        columns={name: table.array(name) for name in table.columns if name not in used},
+        image=image or 'image',
+        mask='mask' if 'mask' in files else '',
+        geometry=config.geometry,
+        sizes='width' not in table.columns,
+    )
+
+
+def dataset(
+    about: About,
+    config: Any,
+    seed: int,
+    splits: Mapping[str, Records],
+    variables: Mapping[str, Variable],
+    without: Mapping[str, Collection[str]] | None = None,
+) -> DataSet:
+    """The data set, of the published splits or of its own.
+
+    A split `all` is divided into 7 / 1 / 2 tenths and a `train` without a `val` into 9 / 1,
+    stratified by the classes of the data set, with undivided groups. Bias variables that no row
+    knows are left out. A source with `config.min_instrument` has `instrument` too, unless the
+    images have one width. `config.positive` then leaves two classes; column `class` keeps the name
+    of the data set's own.
+
+    Args:
+        about: facts of the data set.
+        config: of the source.
+        seed: of the division.
+        splits: published splits, or `all`.
+        variables: bias variables, in the order of the records' ones.
+        without: reason -> ids of images that are left out, besides `config.leave_out`.
+
+    Raises:
+        ValueError: `config.positive` is no class, or `config.leave_out` names no image.
+        FileNotFoundError: `config.leave_out` is no file.
+    """
+    splits, left_out = arrange(config, seed, splits, without)
+    positive = config.positive if len(about.classes) > 1 else ''
+    known = known_of(splits, variables)
+    names = {name: variables[name].names for name in known}
+    if 'min_instrument' in config:
+        splits, cameras = with_instrument(splits, config.min_instrument)
+        names |= {'instrument': cameras} if len(cameras) > 1 else {}
+    own = np.array(about.classes)
+    done = {}
+    classes = about.classes
+    for name, part in splits.items():
+        labels, classes = one_against_rest(part.labels, about.classes, positive)
+        columns = dict(part.columns)
+        if positive:
+            columns['class'] = own[part.labels]
+        bias = {variable: part.bias[variable] for variable in names}
+        done[name] = dataclasses.replace(part, labels=labels, bias=bias, columns=columns)
+    return DataSet(
+        name=about.name,
+        classes=classes,
+        bias=names,
+        splits=done,
+        info={'licence': about.licence} | ({'left_out': left_out} if left_out else {}),
+    )
+
+
+def arrange(
+    config: Any,
+    seed: int,
+    splits: Mapping[str, Records],
+    without: Mapping[str, Collection[str]] | None = None,
+) -> tuple[dict[str, Records], dict[str, int]]:
+    """The splits without what is left out, divided where needed; and how many rows are left out.
+
+    Arguments and errors as in `dataset`.
+    """
+    splits, left_out = _without(splits, {**(without or {}), **_asked(config)})
+    if 'all' in splits:
+        splits = _divided(splits['all'], seed, TENTHS)
+    elif 'train' in splits and 'val' not in splits:
+        splits = {**splits, **_divided(splits['train'], seed, {'train': 9, 'val': 1})}
+    return splits, left_out
+
+
+def with_instrument(
+    splits: Mapping[str, Records], least: int
+) -> tuple[dict[str, Records], tuple[str, ...]]:
+    """The splits with a bias variable `instrument`, of their columns `width`, and its values."""
+    of = np.repeat(list(splits), [len(part) for part in splits.values()])
+    widths = np.concatenate([part.columns['width'] for part in splits.values()]).astype(str)
+    codes, names = instruments(widths, of == 'train', least)
+    return {
+        name: dataclasses.replace(part, bias={**part.bias, 'instrument': codes[of == name]})
+        for name, part in splits.items()
+    }, names
+
+
+def known_of(splits: Mapping[str, Records], variables: Iterable[str]) -> list[str]:
+    """Those of the bias variables that some row knows."""
+    return [v for v in variables if any((part.bias[v] >= 0).any() for part in splits.values())]
+
+
+def divide(
+    labels: Int[np.ndarray, ' n'],
+    groups: Shaped[np.ndarray, ' n'],
+    seed: int,
+    tenths: Mapping[str, int],
+) -> Shaped[np.ndarray, ' n']:
+    """Split of each row, so many `tenths` each: groups undivided, seeded, in time linear in n.
+
+    Groups are dealt out in turn, sorted by the rarest class in them and their size (in powers of
+    two): over thousands of groups as even as `splits.stratified_split`, which takes far longer.
+    """
+    frequency = np.bincount(labels)[labels]
+    names, of = np.unique(groups, return_inverse=True)
+    commonest_first = np.argsort(-frequency, kind='stable')
+    rarest = np.empty(len(names), np.int64)
+    rarest[of[commonest_first]] = labels[commonest_first]  # the last one stays
+    sizes = np.log2(np.bincount(of)).astype(np.int64)
+    order = np.lexsort((np.random.default_rng(seed).random(len(names)), sizes, rarest))
+    # Neighbours in the order get different splits: train, test, train, train, val, ...
+    turns = sorted(((k + 0.5) / n, name) for name, n in tenths.items() for k in range(n))
+    split = np.empty(len(names), object)
+    split[order] = np.resize([name for _, name in turns], len(names))
+    return split.astype(str)[of]
+
+
+def _divided(part: Records, seed: int, tenths: Mapping[str, int]) -> dict[str, Records]:
+    of = divide(part.labels, part.groups, seed, tenths)
+    return {name: part.select(of == name) for name in tenths}
+
+
+def _asked(config: Any) -> dict[str, Collection[str]]:
+    """Reason -> ids of `config.leave_out`."""
+    if not config.leave_out:
+        return {}
+    if config.leave_out == 'templates':
+        return {'templates': TEMPLATES}
+    path = Path(config.leave_out)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"data.leave_out: {path} is neither 'templates' nor a file with the id of one image a "
+            'line'
+        )
+    lines = path.read_text(encoding='utf-8-sig').splitlines()
+    return {path.name: {published.stem(line.split(',')[0]) for line in lines}}
+
+
+def _without(
+    splits: Mapping[str, Records], reasons: Mapping[str, Collection[str]]
+) -> tuple[dict[str, Records], dict[str, int]]:
+    """The splits less the ids of all reasons, and how many images each reason takes."""
+    found = {}
+    for reason, ids in reasons.items():
+        listed = sorted(ids)
+        keep = {name: ~np.isin(part.ids, listed) for name, part in splits.items()}
+        found[reason] = sum(int((~rows).sum()) for rows in keep.values())
+        if listed and not found[reason]:
+            raise ValueError(f'{reason}: none of its {len(listed)} images is in the data set')
+        splits = {name: part.select(keep[name]) for name, part in splits.items()}
+    return dict(splits), {reason: count for reason, count in found.items() if count}
