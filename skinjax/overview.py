@@ -13,7 +13,7 @@ from skinjax.tables import console_table
 SHOWN = 25  # rows of a list on the page; the files have all
 _SIZES = 10  # of groups and images
 _CLASSES = 8  # that fit on a console
-_SHOWN = 6  # associations there
+_NAMED = 6  # associations there
 _TALL = 4000  # pixels of a picture of so many rows
 
 
@@ -288,7 +288,7 @@ def _related(results: Mapping[str, Any]) -> Iterator[str]:
     ranked = [name for name in ranked if found[name]['kind'] != 'column']
     where = results['reference']
     if ranked:
-        text = ', '.join(f'{name} {strengths[name]:.2f}' for name in ranked[:_SHOWN])
+        text = ', '.join(f'{name} {strengths[name]:.2f}' for name in ranked[:_NAMED])
         yield f"go with the class (Cramér's V, {where}): {text}"
     pairs = [
         (value, one, other)
@@ -297,7 +297,7 @@ def _related(results: Mapping[str, Any]) -> Iterator[str]:
         if {one, other} <= {*ranked}
     ]
     if pairs:
-        strongest = sorted(pairs, key=lambda pair: -pair[0])[: _SHOWN // 2]
+        strongest = sorted(pairs, key=lambda pair: -pair[0])[: _NAMED // 2]
         text = ', '.join(f'{one} and {other} {value:.2f}' for value, one, other in strongest)
         yield f'go with each other: {text}'
     colour = results['colour']

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from skinjax import config as configs
-from skinjax import evaluate, generate, rundir, train
+from skinjax import evaluate, generate, recipes, rundir, train
 from skinjax.data.augment_device import d4
 from skinjax.engine import mapping
 from skinjax.engine.mesh import Mesh
 from skinjax.engine.objective import Objective
 from skinjax.objectives import network
 from skinjax.predictions import Predictions
-from tests.helpers import final_state, small_run, tiny_records, write_folder
+from tests.helpers import final_state, shrink, small_run, tiny_records, write_folder
 
 
 def corner_objective(columns: int = 1) -> Objective:
@@ -103,6 +103,13 @@ def test_kind_evaluate_reproduces_the_run(tmp_path):
     assert again['threshold'] == first['threshold']
     assert json.loads((tmp_path / 'again' / 'results.json').read_text())['step'] == 6
     assert (tmp_path / 'again' / 'report.html').exists()
+
+
+def test_a_network_whose_bias_head_alone_has_statistics(tmp_path):
+    config = shrink(recipes.unlearning('clgr'), linear=True)
+    first = train.run(configs.resolve(config), tmp_path / 'run')
+    found = evaluate.run(again(tmp_path / 'run'), tmp_path / 'again')
+    assert found['splits']['plain']['auc']['value'] == first['splits']['plain']['auc']['value']
 
 
 @pytest.fixture(scope='module')

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from google.protobuf.message import DecodeError
+from tensorflow_datasets.proto import tf_example_pb2
 
+from skinjax.data.pipeline import read_row
 from skinjax.data.records import DataSet, Records
 
 NAMES = ('id', 'image', 'label', 'group', 'mask', 'has_mask')  # of features beside bias variables
@@ -57,8 +60,6 @@ def serialised(records: Records, row: int, form: Form) -> tuple[bytes, bool]:
     Raises:
         OSError, ValueError: it cannot be read; named as `pipeline.read_row` does.
     """
-    from skinjax.data.pipeline import read_row
-
     found = read_row(records, row, form.size)
     values: dict[str, str | bytes | int] = {
         'id': str(records.ids[row]),
@@ -79,8 +80,6 @@ def serialised(records: Records, row: int, form: Form) -> tuple[bytes, bool]:
 
 def _example() -> Any:
     """An empty tf.train.Example, without TensorFlow."""
-    from tensorflow_datasets.proto import tf_example_pb2
-
     return tf_example_pb2.Example()  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -90,8 +89,6 @@ def parsed(record: bytes) -> dict[str, bytes | int]:
     Raises:
         ValueError: it is none.
     """
-    from google.protobuf.message import DecodeError
-
     try:
         example = _example()
         example.ParseFromString(record)

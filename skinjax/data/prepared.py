@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from skinjax.data import cloud, examples, shards, writing
+from skinjax.data import cloud, examples, images, shards, writing
 from skinjax.data.labels import one_against_rest
 from skinjax.data.records import DataSet, Records
 from skinjax.data.table import read_table
@@ -110,8 +110,6 @@ class _Reader:
             )
 
     def __call__(self, row: int) -> dict[str, np.ndarray]:
-        from skinjax.data import images
-
         where = f'{self.where}: record {row}'
         try:
             values: Any = examples.parsed(self.records[row])

@@ -49,6 +49,11 @@ def find(root: Path, *names: str) -> Path | None:
     return None
 
 
+def has(root: str, *names: str) -> bool:
+    """Whether `find` finds one of them; true where no root is given, and nothing is known yet."""
+    return not root or (Path(root).is_dir() and find(Path(root), *names) is not None)
+
+
 def _subfolders(folder: Path) -> Iterator[str]:
     with os.scandir(folder) as entries:
         yield from (entry.path for entry in entries if entry.is_dir())

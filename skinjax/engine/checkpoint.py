@@ -128,7 +128,9 @@ def restore_variables(run: Path, abstract: Any, config: Any) -> tuple[int, Any]:
     step = choose_step(run, config.train.select)
     name = 'ema' if config.train.ema else 'params'
     model = {key: value for key, value in abstract.items() if key != 'params'}
-    wanted = {name: abstract['params'], 'model': model}
+    # orbax takes an empty dict for a leaf: a collection of which nothing is wanted is not asked for.
+    filled = {key: value for key, value in model.items() if jax.tree.leaves(value)}
+    wanted = {name: abstract['params'], **({'model': filled} if filled else {})}
     path = (run / 'checkpoints' / str(step)).absolute()
     _check_fits(path, wanted, whole=False)
     arguments = ocp.args.PyTreeRestore(
@@ -138,7 +140,7 @@ def restore_variables(run: Path, abstract: Any, config: Any) -> tuple[int, Any]:
     )
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         found = reader.restore(path / 'state', args=arguments)
-    return step, {'params': found[name], **found['model']}
+    return step, {'params': found[name], **model, **found.get('model', {})}
 
 
 def _check_fits(path: Path, abstract: Any, *, whole: bool) -> None:

@@ -227,11 +227,10 @@ def test_calibration():
             sample = pixels[::5]
     found = {}
     for name, (one, groups, _) in sets.items():
-        for distance in (8, 12, 16):
-            for correlation in (0.97, 0.98, 0.985, 0.99):
-                rows = duplicates.confirmed(one, None, distance, correlation)
-                same = (groups[rows[:, 0]] == groups[rows[:, 1]]) & (groups[rows[:, 0]] != '')
-                found[name, distance, correlation] = int(same.sum()), int((~same).sum())
+        for limits in ((8, 0.985), (12, 0.97), (12, 0.985), (12, 0.99), (16, 0.985)):
+            rows = duplicates.confirmed(one, None, *limits)
+            same = (groups[rows[:, 0]] == groups[rows[:, 1]]) & (groups[rows[:, 0]] != '')
+            found[name, *limits] = int(same.sum()), int((~same).sum())
         print(
             f'{name}: (distance, correlation): pairs of one group, of two',
             *(f'({d}, {c}): {a}, {b};' for (n, d, c), (a, b) in found.items() if n == name),

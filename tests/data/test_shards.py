@@ -93,6 +93,12 @@ def test_a_stopped_run_continues_with_the_files_that_it_lacks(tmp_path):
     assert digests(tmp_path / 'w') == digests(tmp_path / 'whole')
 
 
+def test_only_a_few_rows_are_read_ahead(tmp_path):
+    data, read, ahead = tiny_data(100), [], []
+    write(counted(data, read), tmp_path, told=lambda done: ahead.append(len(read) - done))
+    assert len(read) == 300 and max(ahead) <= 4 * 2 + 1
+
+
 def _delete(path: Path) -> None:
     path.unlink()
 

@@ -1,5 +1,6 @@
 """The counts of data/README.md, from the images in ../shared/data."""
 
+import dataclasses
 import json
 import time
 from collections import Counter
@@ -7,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from skinjax.data import archive, ham10000, labels
+from skinjax.data import ham10000, labels, leave_out
 from skinjax.data.table import read_table
 from tests.data.test_sources import joined, load, options
 from tests.helpers import SHARED
@@ -23,8 +24,7 @@ COUNTS = {'nv': 6705, 'mel': 1113, 'bkl': 1099, 'bcc': 514, 'akiec': 327, 'vasc'
 def data():
     start = time.process_time()
     found = load('ham10000', ROOT, positive='', with_mask=True)
-    found.info['seconds'] = time.process_time() - start
-    return found
+    return dataclasses.replace(found, info={'seconds': time.process_time() - start})
 
 
 def test_counts(data):
@@ -83,13 +83,13 @@ def test_the_images_of_the_templates_are_left_out():
     found = json.loads(
         (SHARED / 'data/artefact_templates/data/artefacts/meta.json').read_text(encoding='utf-8')
     )
-    assert {artefact['name'] for artefact in found['artefacts']} == archive.TEMPLATES
+    assert {artefact['name'] for artefact in found['artefacts']} == leave_out.TEMPLATES
     # With 'skip' no file is read before it is used.
     config = options('ham10000', ROOT, leave_out='templates', on_error='skip')
     less = ham10000.build(config, 0)
     assert less.info['left_out'] == {'templates': 51}
     ids = set(joined(less, lambda part: part.ids).tolist())
-    assert len(ids) == 10015 - 51 and not ids & archive.TEMPLATES
+    assert len(ids) == 10015 - 51 and not ids & leave_out.TEMPLATES
     assert less.classes == ('not melanoma', 'melanoma')
 
 
