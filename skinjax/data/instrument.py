@@ -7,8 +7,6 @@ text. Two limits: cameras with one width are one group, and a set that was resca
 published is one group too (1024 is ISIC 2017 as Kaggle's participants shared it, whole).
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from jaxtyping import Int, Shaped
 
@@ -33,14 +31,7 @@ def proxy(widths: Int[np.ndarray, ' n']) -> Shaped[np.ndarray, ' n']:
     return np.array(names, dtype=str)
 
 
-def codes(widths: Int[np.ndarray, ' n'], names: Sequence[str] = GROUPS) -> Int[np.ndarray, ' n']:
-    """Position of each image's proxy in `names`; -1 where it is none of them."""
-    index = {name: code for code, name in enumerate(names)}
+def codes(widths: Int[np.ndarray, ' n']) -> Int[np.ndarray, ' n']:
+    """Number of each image's group in GROUPS; -1 where its proxy is none of them."""
+    index = {name: code for code, name in enumerate(GROUPS)}
     return np.array([index.get(name, UNKNOWN) for name in proxy(widths).tolist()], np.int32)
-
-
-def common(widths: Int[np.ndarray, ' n'], least: int) -> tuple[str, ...]:
-    """The proxies of at least `least` images, in the order of text: GROUPS of another data set."""
-    names, counts = np.unique(proxy(widths), return_counts=True)
-    kept = zip(names.tolist(), counts.tolist(), strict=True)
-    return tuple(name for name, count in kept if name and count >= least)

@@ -10,9 +10,9 @@ artefacts, validation and test images need not be there):
 
 Or prepared: `labels.csv`, `images/` and `masks/`, with the full frames squashed to squares. Its
 split is the official one, less the near duplicates that cross it: where images of one
-`near_dup_group` lie in several splits, those in the test set stay (its figures remain comparable
-with published ones), and the validation set comes before the training set. 1,988 / 148 / 600 rows
-remain; `info['left_out']` counts the rest.
+`near_dup_group` lie in several splits, or are `TWINS`, those in the test set stay (its figures
+remain comparable with published ones), and the validation set comes before the training set. 1,980
+/ 148 / 600 rows remain; `info['left_out']` counts the rest.
 
 Bias variables: seven human artefact labels (0, 1; -1 in 300 images that nobody labelled) and
 `instrument`, the width of the original image (`labels.instruments`; -1 in prepared test images,
@@ -44,6 +44,18 @@ DEFAULTS: dict[str, Any] = {
 FLAGS = tuple(labels.FLAGS)
 PARTS = {'train': 'Training', 'val': 'Validation', 'test': 'Test_v2'}
 TRUTH = 'ISIC-2017_{}_Part3_GroundTruth.csv'
+# Training images of a lesion that is in the validation or test set too, in no `near_dup_group`:
+# found by kind 'inspect', and looked at.
+TWINS = {
+    'ISIC_0000182': 'ISIC_0015395',
+    'ISIC_0000184': 'ISIC_0015310',
+    'ISIC_0000186': 'ISIC_0014698',
+    'ISIC_0000209': 'ISIC_0015016',
+    'ISIC_0000215': 'ISIC_0015313',
+    'ISIC_0000218': 'ISIC_0015241',
+    'ISIC_0000226': 'ISIC_0014949',
+    'ISIC_0000227': 'ISIC_0015034',
+}
 # Names of the values of `dx`; nv is whatever is neither melanoma nor seborrheic keratosis.
 CLASSES = {'mel': 'melanoma', 'nv': 'nevus', 'sk': KERATOSIS}
 TASKS = {
@@ -73,7 +85,7 @@ def build(config: Any, seed: int) -> DataSet:
     table = read_table(root / config.csv)
     ids, splits = table.array('image_id'), table.array('split')
     twins = table.array('near_dup_group')
-    names = np.where(twins == '', ids, twins)
+    names = np.where(twins == '', [TWINS.get(name, name) for name in ids.tolist()], twins)
     keep = without_twins(splits, names)
     dx, _ = table.codes('dx', tuple(CLASSES))
     bias = {flag: table.codes(flag, ('0', '1'), unknown=True)[0] for flag in FLAGS}
