@@ -69,7 +69,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def prepared(tmp_path_factory, folder):
-    config = shrink(load(FILES['prepare']).get_config('folder'), **{'data.root': str(folder)})
+    fields: dict[str, Any] = {'data.root': str(folder)}
+    config = shrink(load(FILES['prepare']).get_config('folder'), **fields)
     work = tmp_path_factory.mktemp('prepared') / 'w'
     run(config, work)
     return work
@@ -164,11 +165,12 @@ def test_evaluate_runs_to_its_end(source, tmp_path, folder):
 
 @pytest.mark.parametrize('source', ['', 'isic2017'])  # `prepared` has prepared a folder
 def test_prepare_runs_to_its_end(source, tmp_path, request):
-    root = {'data.root': str(request.getfixturevalue(source))} if source else {}
-    config = shrink(load(FILES['prepare']).get_config(source), shard_rows=20, **root)
+    root = str(request.getfixturevalue(source)) if source else ''
+    fields: dict[str, Any] = {'shard_rows': 20, 'data.root': root}
+    config = shrink(load(FILES['prepare']).get_config(source), **fields)
     results = run(config, tmp_path / 'w')
     assert_whole(tmp_path / 'w')
-    again = shrink(configs.generate('prepared'), **{'data.root': str(tmp_path / 'w')})
+    again = shrink(configs.generate('prepared'), **{**fields, 'data.root': str(tmp_path / 'w')})
     data = groups.load(configs.find('data', 'prepared').build, again.data, 0, training=False)
     assert data.describe()['rows'] == results['data']['rows']
     assert data.info['prepared']['source'] == (source or 'synthetic')

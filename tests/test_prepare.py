@@ -268,9 +268,8 @@ def test_unreadable_images_are_named_or_left_out_and_listed(copy, tmp_path):
     found = read(tmp_path / 'w', image_size=8).splits['train']
     assert len(found) == 23 and 'train-3' not in found.ids
     assert found.read(3)['image'].shape == (8, 8, 3)
-    source: Any = tfds.builder_from_directory(tmp_path / 'w' / shards.FOLDER).as_data_source(
-        'train'
-    )
+    builder: Any = tfds.builder_from_directory(tmp_path / 'w' / shards.FOLDER)
+    source = builder.as_data_source('train')
     assert [example['id'].decode() for example in source] == found.ids.tolist()
     for path in (copy / 'images').glob('test-*'):
         path.write_bytes(b'x')

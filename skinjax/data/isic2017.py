@@ -11,7 +11,7 @@ artefacts, validation and test images need not be there):
 Or prepared: `labels.csv`, `images/` and `masks/`, with the full frames squashed to squares. Its
 split is the official one, less the near duplicates that cross it: where images of one
 `near_dup_group` lie in several splits, or are `TWINS`, those in the test set stay (its figures
-remain comparable with published ones), and the validation set comes before the training set. 1,980
+remain comparable with published ones), and the validation set comes before the training set. 1,979
 / 148 / 600 rows remain; `info['left_out']` counts the rest.
 
 Bias variables: seven human artefact labels (0, 1; -1 in 300 images that nobody labelled) and
@@ -53,6 +53,7 @@ TWINS = {
     'ISIC_0000209': 'ISIC_0015016',
     'ISIC_0000215': 'ISIC_0015313',
     'ISIC_0000218': 'ISIC_0015241',
+    'ISIC_0000220': 'ISIC_0015202',
     'ISIC_0000226': 'ISIC_0014949',
     'ISIC_0000227': 'ISIC_0015034',
 }

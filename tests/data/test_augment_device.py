@@ -126,7 +126,7 @@ OBLONG = [(name, (40, 56)) for name in augment_device.DEVICE if name != 'd4']
 
 @pytest.mark.parametrize(('name', 'size'), [('d4', (48, 48)), ('affine', (48, 48)), *OBLONG])
 def test_device_and_host_make_the_same_pixels(name, size):
-    """From the same parameters: to one grey level where anything is rounded, masks exactly."""
+    """From the same parameters: to one grey level, masks exactly but for ties."""
     image = cv2.resize(photo(), size[::-1])
     mask = np.where(image[..., 0] > 128, 255, 0).astype(np.uint8)
     rng = np.random.default_rng(2)

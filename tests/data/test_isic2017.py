@@ -36,7 +36,7 @@ def test_splits_and_classes(dataset):
         'val': 150 - 2,
         'test': 600,
     }
-    assert dataset.info['left_out'] == {'train': 20, 'val': 2}
+    assert dataset.info['left_out'] == {'train': 21, 'val': 2}
     assert dataset.classes == ('benign', 'melanoma')
     table = read_table(ROOT / 'labels.csv')
     assert Counter(table.column('dx')) == {'nv': 1843, 'mel': 521, 'sk': 386}
