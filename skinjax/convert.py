@@ -83,7 +83,7 @@ def _check(config: Any, source: Path, target: Path) -> None:
 def _network(config: Any, source: Path) -> tuple[Any, int]:
     """The model section and image size: of the run where the source is one, else of the config."""
     if (source / 'config.json').exists():
-        run = rundir.load_run(source)
+        run = rundir.read_run(source)
         if 'model' not in run:
             raise ValueError(
                 f'{source} is of kind {run.get("kind")!r} and has no weights of one network: name '
@@ -95,7 +95,8 @@ def _network(config: Any, source: Path) -> tuple[Any, int]:
                 f'{source} is a run of {_label(run.model)}, not of {_label(given)}: give no variant'
             )
         kept = {'pretrained': '', 'leave_out': config.model.get('leave_out', ())}
-        model = ConfigDict({**options.COMMON, **run.model.to_dict(), **kept})
+        defaults = {**options.COMMON, **configs.find('models', run.model.name).DEFAULTS}
+        model = ConfigDict({**defaults, **run.model.to_dict(), **kept})
         return model, (run.data if 'data' in run else run).image_size
     if not len(config.model):
         raise ValueError(

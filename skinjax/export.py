@@ -221,9 +221,8 @@ def prove(
         # bfloat16 enlarge that a thousandfold.
         config = configs.override(trained, {'evaluate.batch_size': size})
         whole = rows.select(np.arange(len(rows) // size * size))
-        with (
-            for_several_platforms()
-        ):  # the forms of the exported model, on a machine with a GPU too
+        # The forms of the exported model, on a machine with a GPU too.
+        with for_several_platforms():
             table, features = evaluate.Predictor(config, objective, mesh)(variables, whole)
         for name, expected in (('probabilities', table.scores), ('features', features)):
             value = found[f'{name} {size}'][:, -expected.shape[1] :]

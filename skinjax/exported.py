@@ -26,6 +26,7 @@ import numpy as np
 import safetensors.numpy
 
 FORMAT = 1
+FILES = ('model.jax', 'weights.safetensors')
 FORMATS = ('BMP', 'JPEG', 'PNG', 'TIFF', 'WEBP')
 MAX_PIXELS = 80_000_000
 
@@ -50,7 +51,8 @@ class Model:
         self.facts = _facts(folder / 'model.json')
         self.labels = tuple(self.facts['labels'])
         self.size = self.facts['input']['size']
-        data = {name: _checked(folder / name, sha) for name, sha in self.facts['files'].items()}
+        sums = self.facts['files']
+        data = {name: _checked(folder / name, sums.get(name)) for name in FILES}
         weights = safetensors.numpy.load(data['weights.safetensors'])
         self._weights = jax.device_put(weights)
         self._run = jax.jit(jax.export.deserialize(bytearray(data['model.jax'])).call)
@@ -101,10 +103,12 @@ def _facts(path: Path) -> dict:
         raise ValueError(f'{path} is damaged, or describes no exported model') from None
     if found != FORMAT:
         raise ValueError(f'{path} is of format {found}, this program reads format {FORMAT}')
+    if missing := {'labels', 'input', 'threshold', 'files'} - {*facts}:
+        raise ValueError(f'{path} is damaged: it has no {min(missing)!r}')
     return facts
 
 
-def _checked(path: Path, sha: str) -> bytes:
+def _checked(path: Path, sha: str | None) -> bytes:
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != sha:
         raise ValueError(

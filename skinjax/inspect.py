@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from skinjax import config as configs
-from skinjax import overview, panels, rundir
+from skinjax import overview, panels, rundir, synopsis
 from skinjax.data import balance, counts, detected, detectors, groups, splits, survey, writing
 from skinjax.data.counts import Findings
 from skinjax.data.records import COMMON, DataSet, concatenate
@@ -69,7 +69,7 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         write_json(workdir / 'results.json', results)
         overview.write_page(workdir, results, configs.to_json(config), problems, pairs)
         write_atomic(workdir / 'DONE', f'{progress.total} images\n')
-    print(overview.summary(results), flush=True)
+    print(synopsis.summary(results), flush=True)
     print(f'{progress.total} images in {duration(seconds)}; report: {workdir}/report.html')
     return results
 

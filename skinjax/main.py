@@ -45,12 +45,19 @@ def _parse(argv: list[str]) -> list[str]:
     try:
         rest = flags.FLAGS(argv)
     except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
-        _fail(str(error), 2)
+        _fail(_reason(error), 2)
     if _CONFIG.value is None:
         _fail('no --config given: try --config=configs/clgr.py', 2)
     if len(rest) > 1:
         _fail(f'unexpected argument {rest[1]!r}: options begin with --', 2)
     return rest
+
+
+def _reason(error: Exception) -> str:
+    """The message, without the traceback that ml_collections puts into that of a config file."""
+    flag, _, trace = str(error).partition(': Error whilst parsing config file:')
+    last = trace.strip().splitlines()[-1:]
+    return f'{flag}: {last[0].partition(": ")[2] or last[0]}' if last else flag
 
 
 def _fail(message: str, status: int) -> None:

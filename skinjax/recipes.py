@@ -147,9 +147,9 @@ def _sources() -> list[str]:
 def _known(variants: Iterable[str]) -> str:
     """The end of an error message about an unknown variant."""
     listed = ', '.join(name for name in variants if name)
-    return (
-        f'choose one of {listed}; or a data set, alone or as SET_VARIABLE: {", ".join(_sources())}'
-    )
+    about = {name: getattr(configs.find('data', name), 'ABOUT', None) for name in _sources()}
+    sets = ', '.join(name for name, facts in about.items() if not facts or facts.trains)
+    return f'choose one of {listed}; or a data set, alone or as SET_VARIABLE: {sets}'
 
 
 def _real(config: configs.Config) -> None:

@@ -87,14 +87,27 @@ def lock(workdir: Path) -> Iterator[None]:
 def load_run(run: str | Path) -> configs.Config:
     """The config of a run directory; fields that an older version lacked have their defaults.
 
+    The plug-ins that the config names are imported: a dotted name can be any module that Python
+    finds. Directories that only give weights are read with `read_run`.
+
     Raises:
         FileNotFoundError: no config.json there.
         ValueError: config.json is damaged, or a plug-in of the run does not exist.
     """
+    return configs.from_json(_completed(configs.to_json(read_run(run))))
+
+
+def read_run(run: str | Path) -> configs.Config:
+    """The config of a run directory as it is stored; nothing that it names is imported.
+
+    Raises:
+        FileNotFoundError: no config.json there.
+        ValueError: config.json is damaged.
+    """
     path = Path(run) / 'config.json'
     if not path.exists():
         raise FileNotFoundError(f'{path} does not exist: {run} is not the directory of a run')
-    return configs.from_json(_completed(read_json(path)))
+    return configs.from_json(read_json(path))
 
 
 def load_trained(config: configs.Config) -> configs.Config:

@@ -6,7 +6,7 @@ import functools
 import importlib.util
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -20,12 +20,14 @@ from skinjax.data.records import UNKNOWN, DataSet
 from skinjax.engine import checkpoint, state
 from skinjax.engine.mesh import Mesh, is_main, on_main
 from skinjax.engine.objective import Objective
-from skinjax.engine.startup import Interrupts, hold
+from skinjax.engine.startup import ANYHOW, Interrupts, hold
 from skinjax.engine.step import make_step
-from skinjax.engine.writer import MetricWriter, Progress
+from skinjax.engine.writer import MetricWriter, Progress, write_json
 from skinjax.models import linear_head, pretrained
 
 SHORTCUT = 0.25  # Cramér's V with the class that is worth a note: ISIC's cameras have .29
+SHOWN = 8  # rows of a bad batch that stand in the error itself
+NO_GOOD = 'there is no checkpoint before it'
 
 
 def run(config: Any, workdir: Path) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         FloatingPointError: a loss became NaN or infinite.
         SystemExit: after SIGTERM or Ctrl-C, once the state is saved.
     """
-    if on_main(lambda: rundir.done(config, workdir)):
+    if on_main(lambda: rundir.done(config, workdir, ANYHOW)):
         _say(f'{workdir} is done: {workdir}/report.html (delete it to run again)')
         return evaluate.read_results(workdir)
     data = load_data(config)
@@ -104,6 +106,15 @@ class Trainer:
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
+
+    def ids(self, step: int) -> list[str]:
+        """The rows of the global batch of step 1, 2, ...: a function of seed and step."""
+        records = self.data.splits['train']
+        found = pipeline.train_batches(
+            records, self.config.data, seed=self.config.seed, start_step=step - 1
+        )
+        with contextlib.closing(found) as batches:
+            return [str(name) for name in records.ids[next(batches)['index']]]
 
     def check(self, *, resumed: bool = False) -> None:
         """Trace one step and look at every option, so that mistakes show before a run begins.
@@ -219,11 +230,11 @@ class Trainer:
         abstract = checkpoint.with_sharding(self.abstract(), self.mesh.replicated)
         self.saver = saver = checkpoint.Checkpointer(workdir, config.train.keep)
         with contextlib.closing(saver):
-            start = saver.latest()
-            if start is None:
+            found = saver.restore_newest(abstract)
+            if found is None:
                 start, now = 0, self.mesh.distribute(self.fresh())
             else:
-                now = self.mesh.distribute(saver.restore(start, abstract))
+                start, now = int(found.step), self.mesh.distribute(found)
                 _say(f'continuing from step {start}')
             with Interrupts() as interrupts:
                 now = Loop(self, workdir, start).run(now, interrupts)
@@ -308,11 +319,7 @@ class Loop:
         for (step, _), metrics in zip(self.pending, fetched, strict=True):
             bad = [name for name, value in metrics.items() if not np.isfinite(value)]
             if bad:
-                raise FloatingPointError(
-                    f'{bad[0]} is {metrics[bad[0]]} at step {step}; the last good checkpoint in '
-                    f'{self.workdir} is step {self.trainer.saver.latest()}: lower the learning '
-                    'rate or the strengths, or set config.optimizer.clip'
-                )
+                self._give_up(step, bad[0], metrics[bad[0]])
         self.pending.clear()
         if fetched:
             means = {k: float(np.mean([m[k] for m in fetched])) for k in fetched[0]}
@@ -321,10 +328,25 @@ class Loop:
             text = ', '.join(f'{name} {value:.3g}' for name, value in shown.items())
             progress.update(done, text + self.shown)
 
-    def _stop(self, done: int, number: int) -> None:
+    def _give_up(self, step: int, name: str, value: float) -> NoReturn:
+        """End where a metric is not finite, and name what was trained on."""
+        ids, path = self.trainer.ids(step), self.workdir / 'not_finite.json'
+        found = {'step': step, 'metric': name, 'value': str(value), 'ids': ids}
+        on_main(lambda: write_json(path, found))
+        self.trainer.saver.wait()
+        good = self.trainer.saver.latest()
+        more = f', ... ({len(ids)} in {path})' if len(ids) > SHOWN else ''
+        raise FloatingPointError(
+            f'{name} is {value} at step {step}, batch {", ".join(ids[:SHOWN])}{more}; '
+            + (f'the last good checkpoint in {self.workdir} is step {good}' if good else NO_GOOD)
+            + ': lower the learning rate or the strengths, or set config.optimizer.clip'
+        )
+
+    def _stop(self, done: int, number: int) -> NoReturn:
+        """End after a signal. Of several processes, all of which have saved, this is no failure."""
         self.trainer.saver.wait()
         _say(f'signal {number}: saved at step {done}; the same command continues from there')
-        raise SystemExit(128 + number)
+        raise SystemExit(128 + number if jax.process_count() == 1 else 0)
 
 
 def _say(text: str) -> None:

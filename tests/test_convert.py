@@ -105,6 +105,19 @@ class TestThereAndBack:
         )
         jax.tree.map(np.testing.assert_array_equal, loaded.variables, variables)
 
+    def test_what_the_config_of_given_weights_names_is_not_imported(
+        self, source, tmp_path, monkeypatch
+    ):
+        convert_to(tmp_path / 'run', source)
+        run = configs.train(model=configs.plugin('models', 'resnet', variant='narrow'))
+        stored = {**configs.to_json(run), 'objective': {'name': 'run.hostile'}}
+        write_json(tmp_path / 'run' / 'config.json', stored)
+        (tmp_path / 'run' / 'hostile.py').write_text('raise SystemExit')
+        monkeypatch.syspath_prepend(tmp_path)
+        shapes = convert.abstract(run.model, 32, 3)
+        loaded = pretrained.load(tmp_path / 'run', shapes, run.model, run.data)
+        assert set(loaded.variables['params']) == {'encoder', 'head'}
+
     def test_a_run_of_other_pixels_is_told(self, source, tmp_path):
         convert_to(tmp_path / 'run', source)
         theirs = configs.train(model=configs.plugin('models', 'resnet', variant='narrow'))

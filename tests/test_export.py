@@ -166,7 +166,14 @@ def test_damaged_files_are_named(name, folder, tmp_path):
         exported.Model(copy)
 
 
-@pytest.mark.parametrize(('text', 'message'), [('{', 'damaged'), ('{"format": 2}', 'format 2')])
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('{', 'damaged'),
+        ('{"format": 2}', 'format 2'),
+        ('{"format": 1, "labels": [], "input": {}, "threshold": null}', "has no 'files'"),
+    ],
+)
 def test_another_format_is_refused(text, message, tmp_path):
     (tmp_path / 'model.json').write_text(text)
     with pytest.raises(ValueError, match=message):

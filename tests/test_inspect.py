@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from skinjax import config as configs
-from skinjax import inspect, overview
+from skinjax import inspect, synopsis
 from skinjax.data import counts, images
 from tests.data import layouts
 from tests.helpers import ISIC2017, SHARED, sample_isic2017, write_folder
@@ -276,7 +276,7 @@ def test_every_published_source_with_two_bad_images(name, tmp_path):
     assert results['problems'] == {'missing': 0 if by_file else 1, 'unreadable': 1}
     assert sum(results['files']['sizes'].values()) == len(files) - 2
     assert results['refused'][-1].startswith('1 images cannot' if by_file else '2 images cannot')
-    assert f'licence: {whole.info["licence"]}' in overview.summary(results).splitlines()[0]
+    assert f'licence: {whole.info["licence"]}' in synopsis.summary(results).splitlines()[0]
 
 
 @pytest.mark.skipif(not ISIC2017.is_dir(), reason='no ../shared/data/isic2017')

@@ -25,7 +25,9 @@ def test_help_is_quick_and_names_the_flags():
         ([], 'error: no --config given: try --config=configs/clgr.py'),
         (['--config=configs/nothing.py'], 'nothing.py'),
         (['--config=configs/clgr.py', '--config.optimizer.lerning_rate=1'], 'learning_rate'),
-        (['--config=configs/clgr.py:isic2016'], "unknown variant 'isic2016'"),
+        (['--config=configs/clgr.py:isic2021'], "py:isic2021: unknown variant 'isic2021' of clgr"),
+        (['--config=configs/clgr.py:mclass'], 'py:mclass: mclass is only tested on: judge a'),
+        (['--config=configs/inspect.py:ham1000'], "did you mean 'ham10000'?"),
         (['--config=configs/clgr.py', '--config.objective.name=clg'], "did you mean 'clgr'"),
         (['--config=configs/clgr.py', '--config.objective.name=network'], "no 'network' among"),
         (['--config=configs/clgr.py', '--config.objective.name=tabe'], "made for 'tabe'"),
@@ -42,7 +44,7 @@ def test_help_is_quick_and_names_the_flags():
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing_behind(arguments, text, tmp_path):
-    small = FLAGS if arguments and 'isic' not in arguments[0] else []
+    small = FLAGS if arguments and '.py:' not in arguments[0] else []
     work = tmp_path / 'work'
     done = call(
         *arguments, *(small if 'nothing' not in str(arguments) else []), f'--workdir={work}'

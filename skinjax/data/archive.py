@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, Shaped
 
-from skinjax.data import leave_out, published
-from skinjax.data.labels import Variable, instruments, one_against_rest
+from skinjax.data import instrument, leave_out, published
+from skinjax.data.files import records_from_table
+from skinjax.data.labels import Variable, one_against_rest
 from skinjax.data.records import DataSet, Records
-from skinjax.data.table import Table, records_from_table
+from skinjax.data.table import Table
 
 DEFAULTS: dict[str, Any] = {
     'positive': 'melanoma',  # this class against the rest; '' = all classes
@@ -202,8 +203,9 @@ def with_instrument(
 ) -> tuple[dict[str, Records], tuple[str, ...]]:
     """The splits with a bias variable `instrument`, of their columns `width`, and its values."""
     of = np.repeat(list(splits), [len(part) for part in splits.values()])
-    widths = np.concatenate([part.columns['width'] for part in splits.values()]).astype(str)
-    codes, names = instruments(widths, of == 'train', least)
+    columns = [instrument.widths_of(part.columns['width']) for part in splits.values()]
+    names = instrument.common(np.concatenate(columns)[of == 'train'], least)
+    codes = instrument.codes(np.concatenate(columns), names)
     return {
         name: dataclasses.replace(part, bias={**part.bias, 'instrument': codes[of == name]})
         for name, part in splits.items()

@@ -199,8 +199,14 @@ def aligned(one: Float[np.ndarray, '32 32'], other: Float[np.ndarray, '32 32']) 
 
     Evangelidis and Psarakis, "Parametric Image Alignment Using Enhanced Correlation Coefficient
     Maximization" (PAMI 2008), 30 steps from the identity. 0 where that finds no map, or one that
-    scales or shears by more than a quarter: that would be another picture.
+    scales or shears by more than a quarter: that would be another picture. The mean over mapping
+    either onto the other: maps of pictures that only resemble each other are good one way, and
+    which of two images comes first must not matter.
     """
+    return (_mapped(one, other) + _mapped(other, one)) / 2
+
+
+def _mapped(one: Float[np.ndarray, '32 32'], other: Float[np.ndarray, '32 32']) -> float:
     import cv2
 
     stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-4)

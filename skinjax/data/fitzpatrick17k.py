@@ -5,8 +5,8 @@
 Columns: md5hash, fitzpatrick_scale (or fitzpatrick; -1 = unknown), label (114 conditions),
 nine_partition_label, three_partition_label, qc, url, ... The images are downloaded from two atlases
 whose links die: `on_error='skip'` leaves out what is missing, and says how many. They hold near
-duplicates, and no patient is named. Columns were checked
-against the published file; the images' names are those of the authors' loader.
+duplicates, and no patient is named. Columns were checked against the published file; the images'
+names are those of the authors' loader.
 """
 
 from typing import Any

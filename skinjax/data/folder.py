@@ -16,10 +16,11 @@ import numpy as np
 
 from skinjax.data import writing
 from skinjax.data.archive import TENTHS
+from skinjax.data.files import records_from_table
 from skinjax.data.labels import one_against_rest, one_hot
 from skinjax.data.records import DataSet
-from skinjax.data.splits import one_class_splits, stratified_split
-from skinjax.data.table import Table, read_table, records_from_table
+from skinjax.data.splits import stratified_split
+from skinjax.data.table import Table, read_table
 
 DEFAULTS: dict[str, Any] = {
     'csv': 'records.csv',
@@ -80,13 +81,7 @@ def build(config: Any, seed: int) -> DataSet:
         splits={name: records.select(splits == name) for name in dict.fromkeys(splits.tolist())},
         info=facts.get('info', {}) if classes == facts.get('classes') else {},
     )
-    dataset = dataclasses.replace(dataset, pairs=_pairs(dataset, facts.get('pairs', {})))
-    for name in one_class_splits(dataset.splits):
-        only = classes[int(dataset.splits[name].labels[0])]
-        raise ValueError(
-            f'{table.path}: all rows of split {name!r} have the label {only!r}; expected two labels'
-        )
-    return dataset
+    return dataclasses.replace(dataset, pairs=_pairs(dataset, facts.get('pairs', {})))
 
 
 def variables(config: Any) -> list[str]:
@@ -117,8 +112,7 @@ def _ids(table: Table, config: Any) -> np.ndarray:
         return np.array(stems)
     ids = np.char.strip(table.array(config.id))
     if '' in ids:
-        row = ids.tolist().index('') + 2
-        raise ValueError(f'{table.path}: row {row}, column {config.id!r}: is empty')
+        raise ValueError(f'{table.cell(ids.tolist().index(""), config.id)}: is empty')
     return ids
 
 
@@ -155,6 +149,5 @@ def _splits(
         return stratified_split(labels, groups, seed, TENTHS)
     splits = np.char.strip(table.array(config.split))
     if '' in splits:
-        row = splits.tolist().index('') + 2
-        raise ValueError(f'{table.path}: row {row}, column {config.split!r}: is empty')
+        raise ValueError(f'{table.cell(splits.tolist().index(""), config.split)}: is empty')
     return splits

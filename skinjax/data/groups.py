@@ -109,8 +109,8 @@ def check_splits(dataset: DataSet, config: Any, *, training: bool = True) -> Non
     """ValueError if a split cannot be used, naming it and what to change.
 
     No split is empty and every bias variable of `config.bias` exists; labels and bias values lie
-    within the names of the data set. With `training`, 'train' and 'val' exist, 'train' has at
-    least two classes and as many rows as a batch.
+    within the names of the data set. With `training`, 'train' and 'val' exist with at least two
+    classes each, and 'train' has as many rows as a batch.
     """
     for name in config.bias:
         if name not in dataset.bias:
@@ -129,10 +129,12 @@ def check_splits(dataset: DataSet, config: Any, *, training: bool = True) -> Non
                 f'there is no split {split!r}; {choices(split, dataset.splits)}; add it, or '
                 'divide the training rows with data.folds'
             )
+    for split in ('train', 'val'):
+        labels = dataset.splits[split].labels
+        if len(np.unique(labels)) < 2:
+            only = dataset.classes[int(labels[0])]
+            raise ValueError(f'split {split!r} has one class only, {only!r}; expected at least two')
     train = dataset.splits['train']
-    if len(np.unique(train.labels)) < 2:
-        only = dataset.classes[int(train.labels[0])]
-        raise ValueError(f'training has one class only, {only!r}; expected at least two')
     if config.batch_size > len(train):
         raise ValueError(
             f'data.batch_size={config.batch_size} is more than the {len(train)} training rows'

@@ -24,8 +24,9 @@ import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
 from skinjax.data import instrument, tfrecords
+from skinjax.data.files import records_from_table
 from skinjax.data.records import UNKNOWN, DataSet
-from skinjax.data.table import Table, read_table, records_from_table
+from skinjax.data.table import Table, read_table
 
 DEFAULTS: dict[str, Any] = {
     'csv': 'df_main_instr_17_20.csv',
@@ -68,12 +69,13 @@ def build(config: Any, seed: int) -> DataSet:
     keep = reasons == ''
     if not keep.any():
         raise ValueError(f'{table.path}: none of the {len(table)} rows is left to use')
-    folds = tfrecords.folds(numbers[keep], years[keep])
+    table = table.select(keep)
+    folds = tfrecords.folds(numbers[keep], years[keep], lambda row: table.cell(row, 'tfrecord'))
     groups = np.where(np.isin(patients, ('', '-1')), ids, patients)
     files = [f'{config.images}/{name}{config.ending}' for name in names[keep].tolist()]
     columns = {'year': years, 'tfrecord': numbers, 'width': widths}
     records = records_from_table(
-        Table(table.path, {'image': files}),
+        table.plus({'image': files}),
         root,
         config,
         ids=ids[keep],
@@ -147,7 +149,5 @@ def _integers(table: Table, name: str) -> Int[np.ndarray, ' n']:
         try:
             values[row] = int(float(cell))
         except (ValueError, OverflowError):
-            raise ValueError(
-                f'{table.path}: row {row + 2}, column {name!r}: {cell!r} is no whole number'
-            ) from None
+            raise ValueError(f'{table.cell(row, name)}: {cell!r} is no whole number') from None
     return values

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from skinjax.data import archive, published
+from skinjax.data import archive, ham10000, published
 from skinjax.data.archive import About
 from skinjax.data.labels import FLAGS, one_hot
 from skinjax.data.records import DataSet, Records
@@ -80,10 +80,8 @@ def _diagnoses(config: Any, root: Path, part: str, images: str, known: Any) -> R
     labels = one_hot(table, DIAGNOSES, ABOUT.classes)
     group = ''
     if lesions := published.find(root, f'ISIC2018_Task3_{part}_LesionGroupings.csv'):
-        table, group = (
-            published.join(table, published.read(root, lesions.name), 'image'),
-            'lesion_id',
-        )
+        table = published.join(table, published.read(root, lesions.name), 'image')
+        table, group = ham10000.with_lesions(table), 'lesion'
     return archive.records(
         config,
         root,

@@ -1,11 +1,10 @@
 """Columns of a table to labels and bias variables: names, numbers, or one column for each class."""
 
 import dataclasses
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Int
 
 from skinjax.data.records import UNKNOWN, choices
 from skinjax.data.table import Table, canonical
@@ -89,7 +88,7 @@ def one_hot(
         row = int(wrong.argmax())
         found = [name for name, one in zip(columns, ones[row], strict=True) if one]
         raise ValueError(
-            f'{table.path}: row {row + table.start}: expected a 1 in one of the columns '
+            f'{table.path}: row {table.number(row)}: expected a 1 in one of the columns '
             f'{", ".join(columns)}; found it in {" and ".join(found) or "none"}'
         )
     index = np.array([classes.index(name) for name in columns.values()], np.int32)
@@ -112,26 +111,3 @@ def one_against_rest(
     rest = [name for name in classes if name != positive]
     other = rest[0] if len(rest) == 1 else f'not {positive}'
     return (labels == list(classes).index(positive)).astype(np.int32), (other, positive)
-
-
-def instruments(
-    widths: Shaped[np.ndarray, ' n'], train: Bool[np.ndarray, ' n'], least: int
-) -> tuple[Int[np.ndarray, ' n'], tuple[str, ...]]:
-    """Width of the original image as a proxy of the camera, as a bias variable.
-
-    Sorted as text, as in Bevan & Atapour-Abarghouei, "Skin Deep Unlearning" (ICML 2022). Widths of
-    fewer than `least` training rows are -1 rather than one more value: they are many cameras, and a
-    head cannot unlearn a mixture.
-
-    Args:
-        widths: texts; '' and '0' are unknown.
-        train: which rows are for training.
-        least: training rows with a width.
-
-    Returns:
-        Codes and the names of the values.
-    """
-    counts = Counter(widths[train].tolist())
-    names = tuple(sorted(w for w, n in counts.items() if w not in ('', '0') and n >= least))
-    codes = {name: code for code, name in enumerate(names)}
-    return np.array([codes.get(w, UNKNOWN) for w in widths.tolist()], np.int32), names

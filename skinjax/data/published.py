@@ -78,7 +78,7 @@ def join(table: Table, other: Table, key: str, other_key: str = '') -> Table:
     rows: dict[str, int] = {}
     for row, name in enumerate(keys):
         if (first := rows.setdefault(stem(name), row)) != row:
-            numbers = f'{first + other.start} and {row + other.start}'
+            numbers = f'{other.number(first)} and {other.number(row)}'
             raise ValueError(f'{other.path}: rows {numbers} have the same id {name!r}')
     order = [rows.get(stem(name), -1) for name in table.column(key)]
     more = {

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Int, Shaped
@@ -56,7 +56,7 @@ def stratified_folds(
     """Fold of each row, 0 to folds - 1: groups undivided, classes as equal as that allows.
 
     Raises:
-        ValueError: fewer groups than folds.
+        ValueError: fewer groups than folds, or fewer rows of every class.
     """
     import warnings
 
@@ -65,6 +65,10 @@ def stratified_folds(
     names, codes = np.unique(groups, return_inverse=True)
     if len(names) < folds:
         raise ValueError(f'{folds} folds need as many groups of rows, found {len(names)}')
+    if (most := int(np.bincount(labels).max())) < folds:
+        raise ValueError(
+            f'{folds} folds need as many rows of one class at least, found {most} of the commonest'
+        )
     # Where every row is its own group the plain splitter gives the same kind of folds, far faster.
     alone = len(names) == len(groups)
     splitter = (StratifiedKFold if alone else StratifiedGroupKFold)(
@@ -108,8 +112,3 @@ def without_twins(
         earlier = np.isin(splits, order[:k])
         keep &= ~((splits == split) & np.isin(groups, groups[earlier]))
     return keep
-
-
-def one_class_splits(splits: Mapping[str, Records]) -> Iterable[str]:
-    """Names of the splits in which every row has the same label."""
-    return [name for name, records in splits.items() if len(np.unique(records.labels)) == 1]

@@ -1,49 +1,66 @@
-"""CSV tables to records: what every source over image files is made of.
+"""CSV tables: what every source over image files is made of.
 
-`read_table` reads the file, `Table.codes` turns columns of categories into integers, and
-`records_from_table` joins them with the images that the table names.
+`read_table` reads the file and `Table.codes` turns columns of categories into integers; `files.py`
+joins them with the images that the table names.
 """
 
-import contextlib
 import csv
 import dataclasses
-import functools
 import io
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Bool, Int, Shaped
 
-from skinjax.data.records import UNKNOWN, Records, choices
+from skinjax.data.records import UNKNOWN, choices
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Columns of text. Row 0 is row `start` of the file in messages, as a spreadsheet counts.
+    """Columns of text.
 
-    `joined` tells of columns that are from another table, and from which of its rows.
+    Attributes:
+        path: of the file.
+        columns: name -> cells.
+        start: number of row 0 in messages, as a spreadsheet counts.
+        rows: of the file, where the table has only some of them, from 0.
+        joined: columns that are from another table, and from which of its rows.
     """
 
     path: Path
     columns: Mapping[str, list[str]]
     start: int = 2
+    rows: Sequence[int] | None = None
     joined: Mapping[str, tuple['Table', Sequence[int]]] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 
-    def where(self, row: int) -> str:
-        return f'{self.path.name} row {row + self.start}'
+    def number(self, row: int) -> int:
+        """Number of a row in the file, for messages."""
+        return self.start + (row if self.rows is None else self.rows[row])
 
     def cell(self, row: int, column: str) -> str:
         """The name of a cell, for messages."""
         if column in self.joined:
             other, rows = self.joined[column]
             return other.cell(rows[row], column)
-        return f'{self.path}: row {row + self.start}, column {column!r}'
+        return f'{self.path}: row {self.number(row)}, column {column!r}'
+
+    def select(self, chosen: Bool[np.ndarray, ' n']) -> 'Table':
+        """The chosen rows, which keep their numbers."""
+        rows = np.flatnonzero(chosen).tolist()
+        return dataclasses.replace(
+            self,
+            columns={name: [cells[row] for row in rows] for name, cells in self.columns.items()},
+            rows=rows if self.rows is None else [self.rows[row] for row in rows],
+            joined={
+                name: (other, [of[row] for row in rows])
+                for name, (other, of) in self.joined.items()
+            },
+        )
 
     def plus(self, columns: Mapping[str, list[str]]) -> 'Table':
         """The table with further (or other) columns."""
@@ -167,134 +184,3 @@ def read_table(path: str | Path, header: Sequence[str] = ()) -> Table:
             )
     columns = {name: [cells[k] for cells in body] for k, name in enumerate(names) if name}
     return Table(path, columns, start)
-
-
-def check_ids(table: Table, ids: Shaped[np.ndarray, ' n']) -> None:
-    """ValueError naming both rows if two rows have one id."""
-    first: dict[str, int] = {}
-    for row, name in enumerate(ids.tolist()):
-        if name in first:
-            raise ValueError(
-                f'{table.path}: rows {first[name] + table.start} and {row + table.start} have the '
-                f'same id {name!r}'
-            )
-        first[name] = row
-
-
-def resolve(
-    table: Table, root: Path, column: str, *, required: bool = True, must_exist: bool = True
-) -> list[str]:
-    """The file that each cell of `column` names, '' where the cell is empty.
-
-    Raises:
-        ValueError: an empty cell where one is `required`, or a name that leads out of `root`:
-            absolute, through `..` or a symbolic link.
-        FileNotFoundError: there is no such file and `must_exist`.
-    """
-    home = root.resolve()
-    real = functools.cache(Path.resolve)  # files share their folders
-    paths = []
-    for row, cell in enumerate(table.column(column)):
-        where = table.cell(row, column)
-        name = cell.strip()
-        if not name:
-            if required:
-                raise ValueError(f'{where}: is empty')
-            paths.append('')
-            continue
-        if '\0' not in name:
-            path = home / name
-            path = real(path.parent) / path.name
-            if path.name == '..' or path.is_symlink():
-                path = path.resolve()
-        if '\0' in name or not path.is_relative_to(home):
-            raise ValueError(f'{where}: {name!r} leads out of {home}; files must lie inside it')
-        if must_exist and not path.is_file():
-            raise FileNotFoundError(f'{where}: no file {path}')
-        paths.append(str(path))
-    return paths
-
-
-def records_from_table(
-    table: Table,
-    root: Path,
-    config: Any,
-    *,
-    ids: Shaped[np.ndarray, ' n'],
-    labels: Int[np.ndarray, ' n'],
-    groups: Shaped[np.ndarray, ' n'] | None = None,
-    bias: Mapping[str, Int[np.ndarray, ' n']] | None = None,
-    columns: Mapping[str, np.ndarray] | None = None,
-    image: str = 'image',
-    mask: str = '',
-    geometry: str = 'squash',
-    sizes: bool = False,
-) -> Records:
-    """One record for each row of `table`, read from the files that its columns name.
-
-    Args:
-        table: of n rows.
-        root: folder that file names in the table start from and may not leave.
-        config: `image_size`, `with_mask` and `on_error` are used. With 'raise' the header of every
-            image is read here, so that what is no image is found before a run begins; with 'skip'
-            missing and unreadable files are found later.
-        ids, labels, groups, bias, columns: as in `Records`; groups default to ids.
-        image: column of image names; an empty cell is an error.
-        mask: column of mask names ('' = no masks); an empty cell is a row without a mask. Masks are
-            read if `config.with_mask` asks for them.
-        geometry: of `images.decode`.
-        sizes: add columns `width` and `height` of the image files, 0 where one is unreadable.
-
-    Raises:
-        ValueError, FileNotFoundError: as `check_ids`, `resolve` and `images.header`.
-    """
-    from skinjax.data import images  # opens OpenCV only where files are read
-
-    check_ids(table, ids)
-    must_exist = config.on_error == 'raise'
-    files = resolve(table, root, image, must_exist=must_exist)
-    masks = [''] * len(files)
-    if mask and config.with_mask:
-        masks = resolve(table, root, mask, required=False, must_exist=must_exist)
-    size = config.image_size
-    extra = dict(columns or {})
-    if must_exist or sizes:
-        shapes = np.zeros((len(files), 2), np.int32)
-        for row, (name, mask_name) in enumerate(zip(files, masks, strict=True)):
-            try:
-                with _named(table, row):
-                    shapes[row] = images.header(name)[1:]
-                    if mask_name:
-                        images.header(mask_name)
-            except (OSError, ValueError):
-                if must_exist:
-                    raise
-        if sizes:
-            extra |= {'width': shapes[:, 0], 'height': shapes[:, 1]}
-
-    def read(row: int) -> dict[str, np.ndarray]:
-        with _named(table, row):
-            example = {'image': images.decode(files[row], size, geometry=geometry)}
-            if masks[row]:
-                example['mask'] = images.decode_mask(masks[row], size, geometry=geometry)
-        return example
-
-    return Records(
-        ids,
-        labels,
-        dict(bias or {}),
-        ids if groups is None else groups,
-        read,
-        extra,
-        np.array(files),
-    )
-
-
-@contextlib.contextmanager
-def _named(table: Table, row: int) -> Iterator[None]:
-    """Errors about files are given the table and the row that name them."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
-        raise kind(f'{table.where(row)}: {error}') from error

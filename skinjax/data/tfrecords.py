@@ -5,6 +5,8 @@ melanomas; their numbers have been the folds of published results since. Files o
 divided by image. A row with -1 is a duplicate of another.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Bool, Int
 
@@ -17,8 +19,16 @@ def duplicate(tfrecords: Int[np.ndarray, ' n']) -> Bool[np.ndarray, ' n']:
     return tfrecords == -1
 
 
-def folds(tfrecords: Int[np.ndarray, ' n'], years: Int[np.ndarray, ' n']) -> Int[np.ndarray, ' n']:
+def folds(
+    tfrecords: Int[np.ndarray, ' n'],
+    years: Int[np.ndarray, ' n'],
+    where: Callable[[int], str] = 'row {}'.format,
+) -> Int[np.ndarray, ' n']:
     """Fold of each row, 0 to 4: by `FOLDS_2020` for 2020, tfrecord mod 5 for other years.
+
+    Args:
+        tfrecords, years: of n rows.
+        where: what a row is called in messages.
 
     Raises:
         ValueError: a negative tfrecord (see `duplicate`), or one above 14 in 2020.
@@ -31,7 +41,7 @@ def folds(tfrecords: Int[np.ndarray, ' n'], years: Int[np.ndarray, ' n']) -> Int
     if wrong.any():
         row = int(wrong.argmax())
         raise ValueError(
-            f'tfrecord {tfrecords[row]} of {years[row]} at row {row} has no fold; expected 0 or '
+            f'{where(row)}: tfrecord {tfrecords[row]} of {years[row]} has no fold; expected 0 or '
             'more, and at most 14 in 2020'
         )
     return np.where(recent, table[np.where(recent, tfrecords, 0)], tfrecords % 5)

@@ -3,11 +3,16 @@
 A checkpoint is written to a temporary directory and renamed, so that a run killed in the middle
 of a save finds the one before. The step seeks the data, and every random key is folded from it:
 nothing else is needed to continue bit for bit.
+
+The formats below do not notice a changed byte, so that each checkpoint carries a CRC-32 of its
+values. One that cannot be read or does not have it is passed over for the one before.
 """
 
 import contextlib
+import json
 import math
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +21,8 @@ import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
+from skinjax.engine.integrity import DamagedError, check_fits, crc32, reading
+from skinjax.engine.mesh import all_agree, is_main, on_main
 from skinjax.engine.state import TrainState
 
 
@@ -25,11 +32,20 @@ class Checkpointer:
     Args:
         workdir: of the run.
         keep: how many of the newest checkpoints stay, besides the best.
-        clean: remove what a killed save has left; not for a run that may be going on.
+        clean: remove what a killed save has left, and set unreadable scores aside; not for a run
+            that may be going on.
+
+    Raises:
+        ValueError: the scores of a checkpoint cannot be read.
     """
 
     def __init__(self, workdir: Path, keep: int, *, clean: bool = True):
-        logging.set_verbosity(logging.ERROR)
+        logging.set_verbosity(logging.FATAL)  # what goes wrong is raised: no tracebacks of threads
+        self._folder = (workdir / 'checkpoints').absolute()
+        if clean:
+            on_main(self._check_scores)
+        else:
+            self._check_scores(move=False)
         policy = checkpoint_managers.AnyPreservationPolicy(
             [
                 checkpoint_managers.LatestN(keep),
@@ -41,7 +57,7 @@ class Checkpointer:
         options = ocp.CheckpointManagerOptions(
             preservation_policy=policy, best_fn=_score, cleanup_tmp_directories=clean
         )
-        self._manager = ocp.CheckpointManager((workdir / 'checkpoints').absolute(), options=options)
+        self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def latest(self) -> int | None:
         """Step of the newest complete checkpoint."""
@@ -61,33 +77,111 @@ class Checkpointer:
         """Save in the background; `score` (higher is better) ranks the checkpoint.
 
         Raises:
-            OSError: an earlier save failed (full disk, ...).
+            OSError: this or an earlier save failed (full disk, ...).
         """
         step = int(state.step)
         if step in self._manager.all_steps():
             return
         value = -math.inf if score is None or math.isnan(score) else float(score)
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(state=ocp.args.StandardSave(state)),
-            metrics={'score': max(value, -1e30)},
-        )
+        with self._writing():
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(state=ocp.args.StandardSave(state)),
+                metrics={'score': max(value, -1e30), 'crc32': crc32(state)},
+            )
 
     def restore(self, step: int, abstract: TrainState) -> TrainState:
         """The state saved at `step`, in the shapes and shardings of `abstract`.
 
         Raises:
-            ValueError: the checkpoint belongs to another model.
+            ValueError: the checkpoint belongs to another model, or is damaged.
         """
-        _check_fits(Path(self._manager.directory) / str(step), abstract, whole=True)
-        restored = self._manager.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
-        )
+        path = self._folder / str(step)
+        with reading(path):
+            check_fits(path, abstract, whole=True)
+            restored = self._manager.restore(
+                step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+            )
+            known = (self._manager.metrics(step) or {}).get('crc32')  # older ones have none
+            if known not in (None, crc32(restored['state'])):
+                raise DamagedError('its values are not those that were saved')
         return restored['state']
 
+    def restore_newest(self, abstract: TrainState) -> TrainState | None:
+        """The newest state that can be read; None where there is no checkpoint.
+
+        Newer ones that cannot be are set aside as `damaged-STEP`, with a warning.
+
+        Raises:
+            ValueError: a checkpoint belongs to another model, or none can be read.
+        """
+        damaged: dict[int, Exception] = {}
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            found = None
+            try:
+                found = self.restore(step, abstract)
+            except DamagedError as error:
+                damaged[step] = error
+            if all_agree(found is not None):
+                on_main(lambda: [self._set_aside(k, error) for k, error in damaged.items()])
+                if damaged:
+                    self._manager.reload()
+                return found
+            damaged.setdefault(
+                step, DamagedError(f'checkpoint {step} is damaged for other processes')
+            )
+        if damaged:
+            raise DamagedError(
+                f'{damaged[max(damaged)]}; no other one can be read: delete {self._folder} to '
+                'start anew'
+            )
+        return None
+
     def wait(self) -> None:
-        """Wait for pending saves and raise what went wrong in them."""
-        self._manager.wait_until_finished()
+        """Wait for pending saves.
+
+        Raises:
+            OSError: one of them failed.
+        """
+        with self._writing():
+            self._manager.wait_until_finished()
+
+    @contextlib.contextmanager
+    def _writing(self):
+        """Orbax and its storage raise many things; a user needs the place and the reason."""
+        try:
+            yield
+        except Exception as error:
+            text = ' '.join(str(error).split())
+            text = text if len(text) < 200 else f'... {text[-150:]}'
+            raise OSError(
+                f'a checkpoint could not be written to {self._folder} ({text}): the same command '
+                'continues from the one before'
+            ) from error
+
+    def _check_scores(self, *, move: bool = True) -> None:
+        """Orbax reads the scores of all checkpoints at once, and a damaged file would stop it."""
+        bad, good = {}, 0
+        for path in self._folder.glob('*/metrics/metrics'):
+            if path.parts[-3].isdigit():
+                try:
+                    good += isinstance(json.loads(path.read_bytes())['score'], float)
+                except (OSError, ValueError, KeyError, TypeError) as error:
+                    bad[int(path.parts[-3])] = DamagedError(f'{path} is damaged ({error})')
+        if bad and not (move and good):
+            raise bad[max(bad)]
+        for step, error in bad.items():
+            self._set_aside(step, error)
+
+    def _set_aside(self, step: int, error: Exception) -> None:
+        place = self._folder / f'damaged-{step}'
+        for number in range(2, 100):
+            if not place.exists():
+                break
+            place = place.with_name(f'damaged-{step}-{number}')
+        (self._folder / str(step)).rename(place)
+        if is_main():
+            print(f'warning: {error}: set aside as {place.name}', file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Release the manager; pending saves are finished."""
@@ -123,58 +217,24 @@ def restore_variables(run: Path, abstract: Any, config: Any) -> tuple[int, Any]:
 
     Raises:
         FileNotFoundError: the run has no checkpoint.
-        ValueError: the checkpoint belongs to another model.
+        ValueError: the checkpoint belongs to another model, or is damaged.
     """
     step = choose_step(run, config.train.select)
     name = 'ema' if config.train.ema else 'params'
     model = {key: value for key, value in abstract.items() if key != 'params'}
-    # orbax takes an empty dict for a leaf: a collection of which nothing is wanted is not asked for.
+    # orbax takes an empty dict for a leaf: an empty collection is not asked for.
     filled = {key: value for key, value in model.items() if jax.tree.leaves(value)}
     wanted = {name: abstract['params'], **({'model': filled} if filled else {})}
     path = (run / 'checkpoints' / str(step)).absolute()
-    _check_fits(path, wanted, whole=False)
     arguments = ocp.args.PyTreeRestore(
         wanted,
         restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
         partial_restore=True,
     )
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+    with reading(path), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        check_fits(path, wanted, whole=False)
         found = reader.restore(path / 'state', args=arguments)
     return step, {'params': found[name], **model, **found.get('model', {})}
-
-
-def _check_fits(path: Path, abstract: Any, *, whole: bool) -> None:
-    """Compare names and shapes before anything is read.
-
-    Raises:
-        ValueError: an array is missing or has another shape, or (with `whole`) is left over; the
-            first ones are named.
-    """
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        metadata: Any = reader.metadata(path / 'state')
-    saved, wanted = _shapes(metadata.item_metadata.tree), _shapes(abstract)
-    wrong = [f'{name} is missing' for name in wanted if name not in saved]
-    wrong += [
-        f'{name} is {saved[name]}, expected {shape}'
-        for name, shape in wanted.items()
-        if name in saved and saved[name] != shape
-    ]
-    wrong += [f'{name} is left over' for name in saved if whole and name not in wanted]
-    if wrong:
-        more = f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''
-        raise ValueError(
-            f'checkpoint {path} does not fit this model: {"; ".join(wrong[:3])}{more}; '
-            'choose another --workdir or the config that it was trained with'
-        )
-
-
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator='.'): tuple(leaf.shape)
-        for path, leaf in leaves
-        if hasattr(leaf, 'shape')
-    }
 
 
 def with_sharding(abstract: Any, sharding: jax.sharding.Sharding) -> Any:

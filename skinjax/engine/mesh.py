@@ -14,6 +14,8 @@ from flax import jax_utils
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from skinjax.engine import compiling
+
 AXIS = 'data'
 _FAILED, _ERROR_BYTES = 2, 2000  # of the message that `on_main` sends round
 
@@ -90,7 +92,8 @@ class Mesh:
     def compile_step(self, step: Callable, key: jax.Array) -> Callable:
         """(state, batch) -> (state, metrics) for states from `distribute`, which are donated."""
         if self.parallel == 'jit':
-            return jax.jit(lambda s, b: step(s, b, key), donate_argnums=0)
+            options = compiling.options()
+            return jax.jit(lambda s, b: step(s, b, key), donate_argnums=0, compiler_options=options)
         devices = self._local() if jax.process_count() == 1 else None
         mapped = jax.pmap(
             lambda s, b: step(s, b, key), axis_name=AXIS, devices=devices, donate_argnums=0
@@ -127,6 +130,13 @@ def on_main(action: Callable[[], Any]) -> bool:
     if answer[0] == _FAILED:
         raise ValueError(answer[1:].tobytes().rstrip(b'\0').decode(errors='ignore'))
     return bool(answer[0])
+
+
+def all_agree(answer: bool) -> bool:
+    """Whether `answer` is true on every process; all must ask."""
+    if jax.process_count() == 1:
+        return answer
+    return bool(np.all(multihost_utils.process_allgather(np.asarray(answer))))
 
 
 def is_main() -> bool:

@@ -2,7 +2,9 @@
 
 XLA's grouped convolution is slow there, its gradients above all: where every channel has a filter
 of its own, a sum of shifted products takes a thirtieth of the time. A 1x1 convolution is one
-matrix product, and so are its gradients. Other platforms keep XLA's (see `forms.py`).
+matrix product, and so are its gradients; with a stride, of every other pixel. The input's gradient
+of many channels at few pixels is one product too, whose columns are added up where they belong.
+Other platforms keep XLA's (see `forms.py`).
 """
 
 import itertools
@@ -19,6 +21,7 @@ from skinjax.models.forms import choose
 
 Dtype = Any
 Pads = tuple[tuple[int, int], tuple[int, int]]
+FEW_PIXELS, MANY_FEATURES = 1024, 512  # of an output for which `gathered` is the faster form
 HE_FAN_OUT = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 
 
@@ -80,14 +83,22 @@ def _convolve(x, kernel, strides, padding, *, feature_group_count, **options):
         return depthwise(x, kernel[:, :, 0], strides[0], pads)
 
     def by_pixel(x, kernel):
+        x = x[:, :: strides[0], :: strides[1]]
         flat = pointwise(x.reshape(-1, x.shape[-1]), kernel[0, 0])
         return flat.reshape(*x.shape[:-1], -1)
 
+    def by_column(x, kernel) -> Any:
+        return gathered(x, kernel, strides[0], pads)
+
     if 1 < feature_group_count == x.shape[-1] == kernel.shape[-1]:
         return choose(by_channel, plain, x, kernel)
-    single = kernel.shape[:2] == tuple(strides) == (1, 1) and pads == ((0, 0), (0, 0))
-    if single and feature_group_count == 1:
+    if feature_group_count > 1:
+        return plain(x, kernel)
+    if kernel.shape[:2] == (1, 1) and pads == ((0, 0), (0, 0)):
         return choose(by_pixel, plain, x, kernel)
+    out = jax.eval_shape(plain, x, kernel)
+    if out.shape[-1] >= MANY_FEATURES and out.size // out.shape[-1] <= FEW_PIXELS:
+        return choose(by_column, plain, x, kernel)
     return plain(x, kernel)
 
 
@@ -107,6 +118,51 @@ def _pointwise_backward(residual, gradient):
 
 
 pointwise.defvjp(lambda x, kernel: (pointwise(x, kernel), (x, kernel)), _pointwise_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def gathered(
+    x: Float[Array, 'b h w c'], kernel: Float[Array, 'k l c f'], stride: int, pads: Pads
+) -> Float[Array, 'b i j f']:
+    """XLA's convolution with another gradient of its input.
+
+    The gradient meets all taps of the kernel in one product; each tap's columns are then added
+    where the tap took its pixels from.
+    """
+    return _dense(x, kernel, stride, pads)
+
+
+def _dense(x, kernel, stride, pads) -> Any:
+    numbers = ('NHWC', 'HWIO', 'NHWC')
+    return lax.conv_general_dilated(x, kernel, (stride, stride), pads, dimension_numbers=numbers)
+
+
+def _gathered_backward(stride, pads, residual, gradient):
+    x, kernel = residual
+    (dk,) = jax.vjp(lambda kernel: _dense(x, kernel, stride, pads), kernel)[1](gradient)
+    k, l, c, f = kernel.shape  # noqa: E741
+    columns = gradient.reshape(-1, f) @ kernel.reshape(-1, f).T
+    columns = columns.reshape(*gradient.shape[:3], k, l, c)
+    parts = [
+        _spread(columns[:, :, :, i, j], x.shape, (i, j), stride, pads)
+        for i, j in itertools.product(range(k), range(l))
+    ]
+    return sum(parts[1:], start=parts[0]), dk
+
+
+def _spread(part, shape, tap, stride, pads):
+    """Pixels placed where `tap` of a strided window took them from an input of `shape`."""
+    sides = [
+        (at - low, size - 1 - (n - 1) * stride - (at - low), stride - 1)
+        for at, (low, _), size, n in zip(tap, pads, shape[1:3], part.shape[1:3], strict=True)
+    ]
+    return lax.pad(part, jnp.zeros((), part.dtype), ((0, 0, 0), *sides, (0, 0, 0)))
+
+
+gathered.defvjp(
+    lambda x, kernel, stride, pads: (gathered(x, kernel, stride, pads), (x, kernel)),
+    _gathered_backward,
+)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))

@@ -2,8 +2,8 @@
 
 A head that starts at random sends random gradients into a pretrained encoder and distorts its
 features; one that starts at the best linear classifier does not (Kumar et al., "Fine-tuning can
-distort pretrained features and underperform out-of-distribution", ICLR 2022). With features
-computed once, the fit takes seconds.
+distort pretrained features and underperform out-of-distribution", ICLR 2022, who call it LP-FT).
+With features computed once, the fit takes seconds.
 """
 
 import numpy as np

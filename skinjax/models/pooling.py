@@ -1,7 +1,7 @@
 """Pooling as modules, so that explainers can find and replace it by name."""
 
+import functools
 import itertools
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -35,38 +35,52 @@ class MaxPool(nn.Module):
         return choose(lambda x: _max_pool(x, self.window, self.stride, self.padding), plain, x)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
 def _max_pool(x, window, stride, padding):
     return _max_pool_forward(x, window, stride, padding)[0]
 
 
 def _max_pool_forward(x, window, stride, padding):
+    """The maximum, and which tap of the window (row by row) it came from first."""
     b, h, w, c = x.shape
     rows, cols = ((side + 2 * padding - window) // stride for side in (h, w))
     side = (padding, padding)
     padded = jnp.pad(x, ((0, 0), side, side, (0, 0)), constant_values=-jnp.inf)
-    best = jnp.full((b, rows + 1, cols + 1, c), -jnp.inf, x.dtype)
-    winner = jnp.zeros(best.shape, jnp.int8)
-    for tap, (i, j) in enumerate(itertools.product(range(window), repeat=2)):
+    parts = []
+    for i, j in itertools.product(range(window), repeat=2):
         last = (b, i + rows * stride + 1, j + cols * stride + 1, c)
-        part = lax.slice(padded, (0, i, j, 0), last, (1, stride, stride, 1))
-        winner = jnp.where(part > best, jnp.int8(tap), winner)
-        best = jnp.maximum(best, part)
+        parts.append(lax.slice(padded, (0, i, j, 0), last, (1, stride, stride, 1)))
+    best = functools.reduce(jnp.maximum, parts)
+    winner = jnp.full(best.shape, len(parts) - 1, jnp.int8)
+    for tap in reversed(range(len(parts) - 1)):
+        winner = jnp.where(parts[tap] == best, jnp.int8(tap), winner)
     return best, (winner, x.shape)
 
 
 def _max_pool_backward(window, stride, padding, residual, gradient):
-    winner, (_, h, w, _) = residual
+    """Pixels that are equal modulo the stride see the same taps: a sum for each, interleaved."""
+    winner, (b, h, w, c) = residual
     zero = jnp.zeros((), gradient.dtype)
-    rows, cols = ((n - 1) * stride for n in gradient.shape[1:3])
+    reach = (window - 1) // stride
+    high, wide = (n + reach for n in gradient.shape[1:3])
 
-    def place(tap):
-        i, j = divmod(tap, window)
-        mine = jnp.where(winner == tap, gradient, zero)
-        at = lambda k, size, reach: (k - padding, size - 1 - reach - k + padding, stride - 1)  # noqa: E731
-        return lax.pad(mine, zero, ((0, 0, 0), at(i, h, rows), at(j, w, cols), (0, 0, 0)))
+    def place(i, j):
+        mine = jnp.where(winner == i * window + j, gradient, zero)
+        down, right = i // stride, j // stride
+        sides = ((down, reach - down, 0), (right, reach - right, 0))
+        return lax.pad(mine, zero, ((0, 0, 0), *sides, (0, 0, 0)))
 
-    return (sum((place(tap) for tap in range(1, window**2)), start=place(0)),)
+    def phase(p, q):
+        taps = itertools.product(range(p, window, stride), range(q, window, stride))
+        parts = [place(i, j) for i, j in taps]
+        return functools.reduce(jnp.add, parts, jnp.zeros((b, high, wide, c), gradient.dtype))
+
+    rows = [jnp.stack([phase(p, q) for q in range(stride)], 3) for p in range(stride)]
+    whole = jnp.stack(rows, 2).reshape(b, high * stride, wide * stride, c)
+    # Rows that no window reaches are cut off there; they get nothing.
+    missing = [max(0, padding + n - m) for n, m in zip((h, w), whole.shape[1:3], strict=True)]
+    whole = jnp.pad(whole, ((0, 0), (0, missing[0]), (0, missing[1]), (0, 0)))
+    return (whole[:, padding : padding + h, padding : padding + w],)
 
 
 _max_pool.defvjp(_max_pool_forward, _max_pool_backward)
@@ -98,7 +112,7 @@ class AvgPool(nn.Module):
 
 class AdaptiveMeanPool(nn.Module):
     """Means over `size` x `size` bins that cover the map: row i is rows floor(i h / size) to
-    ceil((i + 1) h / size), as in PyTorch. A map of that size stays as it is.
+    ceil((i + 1) h / size), as in PyTorch, in float32. A map of that size stays as it is.
     """
 
     size: int
@@ -107,8 +121,10 @@ class AdaptiveMeanPool(nn.Module):
     def __call__(self, x: Float[Array, 'b h w c']) -> Float[Array, 'b s s c']:
         if x.shape[1:3] == (self.size, self.size):
             return x
-        rows, cols = (jnp.asarray(_bins(side, self.size), x.dtype) for side in x.shape[1:3])
-        return jnp.einsum('bhwc,ih,jw->bijc', x, rows, cols, precision='highest')
+        rows, cols = (jnp.asarray(_bins(side, self.size), jnp.float32) for side in x.shape[1:3])
+        wide = x.astype(jnp.float32)
+        means = jnp.einsum('bhwc,ih,jw->bijc', wide, rows, cols, precision='highest')
+        return means.astype(x.dtype)
 
 
 def _bins(side: int, size: int) -> np.ndarray:

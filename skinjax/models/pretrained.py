@@ -75,7 +75,7 @@ def _differences(path: Path, config: Any, data: Any) -> list[str]:
     """Notes on a run whose network computes something else with arrays of the same shapes."""
     if not (path / 'config.json').exists():
         return []
-    run = rundir.load_run(path)
+    run = rundir.read_run(path)
     own = configs.find('models', config.name).DEFAULTS
     fields = [('model', field) for field in own if field not in COMMON]
     if 'data' in run:  # not in the checkpoints of `convert`
@@ -85,7 +85,7 @@ def _differences(path: Path, config: Any, data: Any) -> list[str]:
     return [
         f'{path} has {part}.{field} = {run[part][field]!r}, this model {ours[part].get(field)!r}'
         for part, field in fields
-        if field in run[part] and run[part][field] != ours[part].get(field)
+        if field in run.get(part, {}) and run[part][field] != ours[part].get(field)
     ]
 
 
@@ -153,7 +153,12 @@ def _rename(name: str, renamed: Iterable[tuple[str, str]]) -> str:
 def recognise(
     path: Path, tensors: Tensors, abstract: Mapping[str, Any], config: Any
 ) -> tuple[str, list[Slot]]:
-    """The naming that explains most of the names in a file, and our arrays under it."""
+    """The naming that explains most of the names in a file, and our arrays under it.
+
+    Raises:
+        ValueError: it explains less than half of our arrays, or the weights are for another value
+            of a field of the config.
+    """
     family = configs.find('models', config.name)
     known = {OWN, *getattr(family, 'NAMES', {})}
     found = {naming: name_slots(abstract, family, naming) for naming in sorted(known, reverse=True)}

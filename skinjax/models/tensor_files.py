@@ -2,7 +2,7 @@
 
 Names and shapes come first and values on demand: a file that does not fit is refused before its
 arrays are read. No file can run code: pickles are read with PyTorch's weights-only loader or not
-at all.
+at all, and what the config of a run names is not imported.
 """
 
 import contextlib
@@ -26,8 +26,12 @@ from skinjax import rundir
 from skinjax.engine import checkpoint
 from skinjax.engine.writer import appearing
 
-WRAPPERS = ('state_dict', 'model')  # keys under which training scripts keep the weights
-PREFIX = 'module.'  # of torch.nn.DataParallel
+WRAPPERS = (
+    'state_dict',
+    'state_dict_ema',
+    'model',
+)  # keys under which training scripts keep the weights
+PREFIXES = ('_orig_mod.', 'module.')  # of torch.compile and torch.nn.DataParallel
 OLDEST_TORCH = (2, 10)  # whose weights-only loader is safe
 
 
@@ -64,8 +68,10 @@ def open_tensors(path: Path) -> Iterator[Tensors]:
         )
     with contextlib.ExitStack() as stack:
         tensors = (_run if path.is_dir() else readers[path.suffix])(path, stack)
-        wrapped = all(name.startswith(PREFIX) for name in tensors)
-        yield {name.removeprefix(PREFIX): t for name, t in tensors.items()} if wrapped else tensors
+        for prefix in 2 * PREFIXES:  # either may be the outer one
+            if all(name.startswith(prefix) for name in tensors):
+                tensors = {name.removeprefix(prefix): t for name, t in tensors.items()}
+        yield tensors
 
 
 @contextlib.contextmanager
@@ -230,7 +236,7 @@ def _reader() -> ocp.Checkpointer:
 
 
 def _choose(run: Path) -> int:
-    config = rundir.load_run(run)
+    config = rundir.read_run(run)
     return checkpoint.choose_step(run, config.get('train', {}).get('select', 'last'))
 
 

@@ -149,6 +149,7 @@ def test_alignment_undoes_a_crop_and_nothing_else(pictures):
     ).thumbnails
     assert (one * crop).sum() < 0.9 < duplicates.CORRELATION < duplicates.aligned(one, crop)
     assert duplicates.aligned(one, other) < 0.9
+    assert duplicates.aligned(crop, one) == duplicates.aligned(one, crop)
     assert duplicates.aligned(one, np.zeros_like(one)) == 0
 
 
@@ -245,4 +246,4 @@ def test_calibration():
             rows = duplicates.confirmed(originals, changed, turned=turned)
             shares.append((rows[:, 0] == rows[:, 1]).sum() / len(sample))
         print(f'| {change} | {shares[0]:.3f} | {shares[1]:.3f} |')
-    assert found['isic2017', 12, 0.985] == (24, 16) and found['ham10000', 12, 0.985][1] <= 6
+    assert found['isic2017', 12, 0.985] == (24, 15) and found['ham10000', 12, 0.985][1] <= 6

@@ -123,7 +123,6 @@ def change(row, column, value):
         (change(2, 'image', '../a.png'), {}, "row 4, column 'image': '../a.png' leads out of"),
         (change(2, 'image', 'img/1.png'), {}, "rows 3 and 4 have the same id '1'"),
         (change(2, 'split', ''), {}, "row 4, column 'split': is empty"),
-        (change(6, 'split', 'train'), {}, "all rows of split 'val' have the label 'nevus'"),
         (rows, {'root': ''}, 'a folder of images is needed; give it with --config.data.root'),
         (rows, {'csv': 'table.csv'}, r'table\.csv: no such table'),
     ],
@@ -157,4 +156,12 @@ def test_a_leak_in_the_table_is_refused(tmp_path):
     table = [[*row, f'patient{k % 7}'] for k, row in enumerate(rows(16))]
     write(tmp_path, table, (*COLUMNS, 'group'))
     with pytest.raises(ValueError, match="'train' and 'test' share 3: 0 and 7, 1 and 15"):
+        groups.load(folder.build, config(tmp_path), 0)
+
+
+def test_a_split_of_one_class_is_refused_for_training_alone(tmp_path):
+    write(tmp_path, change(6, 'split', 'train')(), COLUMNS)
+    found = groups.load(folder.build, config(tmp_path), 0, training=False)
+    assert found.splits['val'].labels.tolist() == [1]
+    with pytest.raises(ValueError, match="split 'val' has one class only, 'nevus'"):
         groups.load(folder.build, config(tmp_path), 0)

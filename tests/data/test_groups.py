@@ -13,7 +13,8 @@ from tests.data.rows import config, dataset, good, make
     ('splits', 'fields', 'message'),
     [
         ({'test': []}, {}, "split 'test' is empty"),
-        ({'train': [1] * 8}, {}, "training has one class only, 'malignant'"),
+        ({'train': [1] * 8}, {}, "split 'train' has one class only, 'malignant'"),
+        ({'val': [0, 0]}, {}, "split 'val' has one class only, 'benign'; expected at least two"),
         (
             {'train': [0, 1, 2]},
             {},

@@ -41,6 +41,19 @@ def test_proxy():
     assert list(instrument.GROUPS) == sorted(instrument.GROUPS)
 
 
+def test_groups_of_other_data_sets():
+    widths = instrument.widths_of(np.array(['1022.0', '640', ' 640', '', 'NaN', '9', '0']))
+    assert widths.tolist() == [1022, 640, 640, 0, 0, 9, 0]
+    assert instrument.common(widths, 2) == ('640x640',)
+    names = instrument.common(widths, 1)
+    assert names == ('1022x1022', '640x640', '9x9')
+    assert instrument.codes(widths, names).tolist() == [0, 1, 1, -1, -1, 2, -1]
+    assert instrument.widths_of(np.array([8, 0], np.int32)).tolist() == [8, 0]
+    for cell in ('wide', 'inf'):
+        with pytest.raises(ValueError, match='a width is no number: '):
+            instrument.widths_of(np.array(['8', cell]))
+
+
 def test_shared_folds():
     numbers = np.arange(15)
     found = tfrecords.folds(numbers, np.full(15, 2020))
@@ -54,7 +67,7 @@ def test_shared_folds():
     assert tfrecords.folds(np.array([28, 5, 0]), np.array([2017, 2018, 2017])).tolist() == [3, 0, 0]
     assert tfrecords.duplicate(np.array([-1, 0])).tolist() == [True, False]
     for number, year in ((15, 2020), (-1, 2020), (-1, 2017)):
-        with pytest.raises(ValueError, match=f'tfrecord {number} of {year} at row 1 has no fold'):
+        with pytest.raises(ValueError, match=f'row 1: tfrecord {number} of {year} has no fold'):
             tfrecords.folds(np.array([0, number]), np.array([2020, year]))
 
 
@@ -187,7 +200,7 @@ def test_refused_options(root, fields, message):
     [
         ('year', 'MMXX', "row 4, column 'year': 'MMXX' is no whole number"),
         ('target', '2', "row 4, column 'target': '2' is unknown"),
-        ('tfrecord', '19', 'tfrecord 19 of 2020 at row 2 has no fold'),
+        ('tfrecord', '19', "row 4, column 'tfrecord': tfrecord 19 of 2020 has no fold"),
         ('marked', 'yes', "row 4, column 'marked': 'yes' is unknown"),
         ('image_name', 'ISIC_0000001_downsampled', "have the same id 'ISIC_0000001'"),
     ],
@@ -197,6 +210,17 @@ def test_refused_cells(tmp_path, column, cell, message):
     rows[2][HEADER.index(column)] = cell
     with pytest.raises(ValueError, match=message):
         isic2017_2020.build(config(write(tmp_path, rows)), 0)
+
+
+def test_messages_count_the_rows_of_the_file(tmp_path):
+    """Three rows before the last are left out; the table has it in row 12."""
+    root = write(tmp_path, ROWS)
+    (root / 'images' / 'ISIC_0000011.jpg').write_bytes(b'')
+    with pytest.raises(ValueError, match=r'17_20\.csv row 12: .*11\.jpg: the file is empty'):
+        isic2017_2020.build(config(root), 0)
+    (root / 'images' / 'ISIC_0000011.jpg').unlink()
+    with pytest.raises(FileNotFoundError, match=r"row 12, column 'image': no file .*11\.jpg"):
+        isic2017_2020.build(config(root), 0)
 
 
 def test_nothing_left(tmp_path):

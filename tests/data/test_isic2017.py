@@ -32,11 +32,19 @@ def joined(dataset, get):
 @here
 def test_splits_and_classes(dataset):
     assert {name: len(records) for name, records in dataset.splits.items()} == {
-        'train': 2000 - 12 - len(isic2017.TWINS),
+        'train': 2000 - 12 - 9,
         'val': 150 - 2,
         'test': 600,
     }
     assert dataset.info['left_out'] == {'train': 21, 'val': 2}
+    groups_of_ids = {
+        name: group
+        for part in dataset.splits.values()
+        for name, group in zip(part.ids.tolist(), part.groups.tolist(), strict=True)
+    }
+    pairs = [pair for pair in isic2017.TWINS.items() if {*pair} <= {*groups_of_ids}]
+    assert len(isic2017.TWINS) == 16 and len(pairs) == 7
+    assert all(groups_of_ids[one] == groups_of_ids[other] for one, other in pairs)
     assert dataset.classes == ('benign', 'melanoma')
     table = read_table(ROOT / 'labels.csv')
     assert Counter(table.column('dx')) == {'nv': 1843, 'mel': 521, 'sk': 386}
@@ -94,7 +102,7 @@ def test_artefact_labels_and_natural_shortcuts(dataset):
 def test_instruments(dataset):
     names = dataset.bias['instrument']
     assert names == tuple(sorted(names))
-    assert len(names) == 11 and names[0] == '1024' and names[-1] == '919'
+    assert len(names) == 11 and (names[0], names[-1]) == ('1024x1024', '919x919')
     train, test = dataset.splits['train'], dataset.splits['test']
     codes = train.bias['instrument']
     counts = np.bincount(codes[codes >= 0])
@@ -134,5 +142,7 @@ def test_errors():
         isic2017.build(config(root=''), 0)
     with pytest.raises(ValueError, match=r"task 'melanomas' is unknown.*did you mean 'melanoma'"):
         isic2017.build(config(task='melanomas'), 0)
-    with pytest.raises(FileNotFoundError, match='nowhere: no such folder; expected the files of isic2017'):
+    with pytest.raises(
+        FileNotFoundError, match='nowhere: no such folder; expected the files of isic2017'
+    ):
         isic2017.build(config(root='nowhere'), 0)

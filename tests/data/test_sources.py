@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 
 from skinjax import config as configs
-from skinjax import recipes
-from skinjax.data import folder, groups
+from skinjax.data import folder, groups, isic2017
 from skinjax.data.records import COMMON
 from tests.data import layouts
-from tests.helpers import ROOT
 
 FEW = {'min_instrument': 2}
 # name -> layout, options, rows of each split, positive rows of all, bias variables.
@@ -62,9 +60,9 @@ def options(name, root, **fields):
 
 
 def load(name, root, **fields):
-    trains = ABOUTS[name].trains and fields.get('task') not in (1, 2)
+    # Not for training: the validation sets of miniatures may be of one class.
     config = options(name, root, **fields)
-    return groups.load(configs.find('data', name).build, config, 0, training=trains)
+    return groups.load(configs.find('data', name).build, config, 0, training=False)
 
 
 @pytest.fixture(scope='module')
@@ -142,7 +140,7 @@ def test_isic2017_as_published(root):
     place = root(layouts.isic2017)
     data = load('isic2017', place, min_instrument=2)
     train = data.splits['train']
-    assert data.bias['instrument'] == ('16', '8')
+    assert data.bias['instrument'] == ('16x16', '8x8')
     assert train.bias['instrument'][:3].tolist() == [1, 0, 1]
     assert train.bias['ruler'][:3].tolist() == [0, 1, 0] and train.bias['ruler'][-1] == -1
     assert data.bias['ruler'] == ('absent', 'present')
@@ -151,6 +149,16 @@ def test_isic2017_as_published(root):
     three = load('isic2017', place, task='three', min_instrument=2)
     expected = Counter({'melanoma': 7, 'nevus': 6, 'seborrheic_keratosis': 7})
     assert Counter(np.array(three.classes)[three.splits['train'].labels].tolist()) == expected
+
+
+def test_lesions_that_isic2017_shows_twice(root, monkeypatch):
+    twins = {'ISIC_0000003': 'ISIC_0002001', 'ISIC_0000004': 'ISIC_0000005', 'ISIC_1': 'ISIC_2'}
+    monkeypatch.setattr(isic2017, 'TWINS', twins)
+    data = load('isic2017', root(layouts.isic2017))
+    assert data.info['left_out'] == {'near duplicates': 1}
+    train = data.splits['train']
+    assert 'ISIC_0000003' not in train.ids and len(train) == 19
+    assert train.groups[train.ids == 'ISIC_0000004'].tolist() == ['ISIC_0000005']
 
 
 def test_isic2018_shapes(root):
@@ -176,7 +184,7 @@ def test_isic2019_with_its_test_set(root):
     assert data.bias['site'][1] == 'head/neck'
     assert set(data.splits['train'].bias['site'].tolist()) == {1}
     assert set(data.splits['test'].bias['site'].tolist()) == {-1}
-    assert data.bias['instrument'] == ('1024', '8')
+    assert data.bias['instrument'] == ('1024x1024', '8x8')
     assert set(data.splits['test'].bias['instrument'].tolist()) == {1}
     assert set(data.splits['train'].bias['sex'].tolist()) == {-1, 0}
 
@@ -258,49 +266,3 @@ def test_links_that_go_in_a_circle(tmp_path):
     images = tmp_path / 'BenchmarkDermoscopic'
     (images / 'benign' / 'again').symlink_to(images)
     assert len(load('mclass', tmp_path).splits['test']) == 4
-
-
-def test_the_study_of_both_years_unlearns_the_instrument():
-    assert recipes.unlearning('clgr', 'isic2017_2020').objective.bias == 'instrument'
-    marked = recipes.unlearning('clgr', 'isic2017_2020_marking')
-    assert (marked.data.name, marked.data.bias) == ('isic2017_2020', ('marking',))
-
-
-@pytest.mark.parametrize('name', sorted(ABOUTS))
-def test_configs_choose_a_source_by_its_name(name):
-    about = ABOUTS[name]
-    if not about.trains:
-        with pytest.raises(ValueError, match=f'{name} is only tested on.*evaluate.py:{name}'):
-            recipes.unlearning('clgr', name)
-        assert configs.resolve(with_run(configs.evaluate(name))).data.name == name
-        return
-    config = recipes.unlearning('clgr', name)
-    assert config.data.name == name
-    if not about.bias:
-        with pytest.raises(ValueError, match=f'clgr needs a bias variable, and {name} has none'):
-            configs.resolve(config)
-        config.data.bias = ('site',)
-        assert configs.resolve(config).objective.bias == 'site'
-    else:
-        assert configs.resolve(config).data.bias == (about.bias,)
-        assert config.objective.bias == about.bias
-        other = recipes.unlearning('lntl', f'{name}_sex')
-        assert (other.data.name, other.objective.bias) == (name, 'sex')
-        assert recipes.compare_unlearning(name).runs.tabe.data.name == name
-    assert configs.resolve(recipes.unlearning('baseline', name)).data.name == name
-
-
-def with_run(config):
-    config.init_from = 'run'
-    return config
-
-
-def test_docs_tell_of_every_source():
-    lines = (ROOT / 'docs' / 'data.md').read_text(encoding='utf-8').splitlines()
-    rows = {line.split('`')[1]: line for line in lines if line.startswith('| `')}
-    for name, about in ABOUTS.items():
-        row = rows[name]
-        assert f'{about.images:,}' in row and about.licence in row
-        assert not about.bias or f'**{about.bias}**' in row
-        command = 'clgr' if about.trains else 'evaluate'
-        assert f'configs/{command}.py:{name}' in row

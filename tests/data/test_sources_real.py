@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from skinjax.data import ham10000, labels, leave_out
+from skinjax.data import groups, ham10000, labels, leave_out
 from skinjax.data.table import read_table
 from tests.data.test_sources import joined, load, options
 from tests.helpers import SHARED
@@ -23,15 +23,20 @@ COUNTS = {'nv': 6705, 'mel': 1113, 'bkl': 1099, 'bcc': 514, 'akiec': 327, 'vasc'
 @pytest.fixture(scope='module')
 def data():
     start = time.process_time()
-    found = load('ham10000', ROOT, positive='', with_mask=True)
+    config = options('ham10000', ROOT, positive='', with_mask=True)
+    found = groups.load(ham10000.build, config, 0)
     return dataclasses.replace(found, info={'seconds': time.process_time() - start})
 
 
 def test_counts(data):
     classes = Counter(joined(data, lambda part: np.array(data.classes)[part.labels]).tolist())
     assert classes == {ham10000.DIAGNOSES[dx]: n for dx, n in COUNTS.items()}
-    groups = [set(part.groups.tolist()) for part in data.splits.values()]
-    assert sum(len(group) for group in groups) == len(set.union(*groups)) == 7470
+    parts = [set(part.groups.tolist()) for part in data.splits.values()]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 7470 - 5
+    lesions = joined(data, lambda part: part.columns['lesion_id'])
+    names = joined(data, lambda part: part.groups)
+    assert len(set(lesions.tolist())) == 7470
+    assert {one: of for one, of in zip(lesions, names, strict=True) if one != of} == ham10000.TWINS
     assert {name: len(part) for name, part in data.splits.items()} == pytest.approx(
         {'train': 7010, 'val': 1002, 'test': 2003}, abs=15
     )
@@ -64,8 +69,8 @@ def test_loading_takes_seconds(data):
 
 def test_the_split_of_the_table_is_refused():
     message = (
-        "groups are divided between splits; 'train' and 'val' share 458: ISIC_.* and ISIC_.* and "
-        "455 more; 'train' and 'test' share 648: .*'val' and 'test' share 197: "
+        "groups are divided between splits; 'train' and 'val' share 459: ISIC_.* and ISIC_.* and "
+        "456 more; 'train' and 'test' share 650: .*'val' and 'test' share 198: "
     )
     with pytest.raises(ValueError, match=message) as error:
         load('ham10000', ROOT, split='repo')

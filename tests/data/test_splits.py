@@ -35,6 +35,15 @@ def test_split_shares():
         splits.stratified_split(labels[:4], np.arange(4), 0, {'train': 8, 'val': 2})
 
 
+def test_folds_of_too_few_rows():
+    with pytest.raises(ValueError, match='5 folds need as many groups of rows, found 4'):
+        splits.stratified_folds(np.repeat([0, 1], 8), np.repeat(np.arange(4), 4), 5, seed=0)
+    message = '5 folds need as many rows of one class at least, found 3 of the commonest'
+    for names in (np.arange(6), np.array([0, 1, 2, 3, 4, 4])):
+        with pytest.raises(ValueError, match=message):
+            splits.stratified_folds(np.array([0, 0, 0, 1, 1, 1]), names, 5, seed=0)
+
+
 def test_without_twins():
     of = np.array(['train', 'train', 'val', 'test', 'train', 'val', 'test', 'test'])
     names = np.array(['a', 'b', 'b', 'a', 'c', 'd', 'd', 'd'])

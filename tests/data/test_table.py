@@ -1,9 +1,11 @@
+import time
+
 import cv2
 import ml_collections
 import numpy as np
 import pytest
 
-from skinjax.data import table
+from skinjax.data import files, published
 from skinjax.data.records import COMMON
 from skinjax.data.table import Table, read_table
 
@@ -98,25 +100,63 @@ def test_names_may_not_leave_the_root(tmp_path, name):
     (tmp_path / 'out.png').write_bytes(b'x')
     (root / 'link').symlink_to(tmp_path)
     with pytest.raises(ValueError, match=r"row 2, column 'image': .* leads out of"):
-        table.resolve(Table(root / 't.csv', {'image': [name]}), root, 'image', must_exist=False)
+        files.resolve(Table(root / 't.csv', {'image': [name]}), root, 'image', must_exist=False)
+
+
+def test_links_inside_the_root(tmp_path):
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'a' / 'x.png').write_bytes(b'x')
+    (tmp_path / 'b').symlink_to(tmp_path / 'a')
+    (tmp_path / 'y.png').symlink_to(tmp_path / 'a' / 'x.png')
+    (tmp_path / 'circle').symlink_to(tmp_path / 'circle')
+    names = ['b/x.png', 'y.png', 'a/../a/x.png', './a//x.png']
+    real = str((tmp_path / 'a' / 'x.png').resolve())
+    rows = Table(tmp_path / 't.csv', {'image': names})
+    assert files.resolve(rows, tmp_path, 'image') == [real] * 4
+    for name in ('circle', 'a', 'a/none.png', 'none/x.png', 'a/x.png/y', '.', 'x\0'):
+        rows = Table(tmp_path / 't.csv', {'image': [name]})
+        with pytest.raises((FileNotFoundError, ValueError), match="row 2, column 'image': "):
+            files.resolve(rows, tmp_path, 'image')
+
+
+def test_many_files_are_found_quickly(tmp_path):
+    names = [f'{k}.png' for k in range(3000)]
+    for name in names:
+        (tmp_path / name).write_bytes(b'')
+    rows = Table(tmp_path / 't.csv', {'image': names * 10})
+    before = time.process_time()
+    assert len(files.resolve(rows, tmp_path, 'image')) == 30_000
+    assert time.process_time() - before < 1
+
+
+def test_chosen_rows_keep_their_numbers(tmp_path):
+    (tmp_path / 'other.csv').write_text('key,sex\nc,male\nb,femal\n')
+    whole = Table(tmp_path / 't.csv', {'id': ['a', 'b', 'c', 'd']})
+    whole = published.join(whole, read_table(tmp_path / 'other.csv'), 'id', 'key')
+    some = whole.select(np.array([False, True, True, True])).select(np.array([True, False, True]))
+    assert some.columns == {'id': ['b', 'd'], 'sex': ['femal', '']}
+    assert some.cell(1, 'id') == f"{tmp_path}/t.csv: row 5, column 'id'"
+    assert some.cell(0, 'sex') == f"{tmp_path}/other.csv: row 3, column 'sex'"
+    with pytest.raises(ValueError, match="rows 3 and 5 have the same id 'x'"):
+        files.check_ids(some, np.array(['x', 'x']))
 
 
 def test_resolve(tmp_path):
     (tmp_path / 'a.png').write_bytes(b'x')
     found = Table(tmp_path / 't.csv', {'image': [' a.png', '']})
     expected = [str((tmp_path / 'a.png').resolve()), '']
-    assert table.resolve(found, tmp_path, 'image', required=False) == expected
+    assert files.resolve(found, tmp_path, 'image', required=False) == expected
     with pytest.raises(ValueError, match=r"t.csv: row 3, column 'image': is empty"):
-        table.resolve(found, tmp_path, 'image')
+        files.resolve(found, tmp_path, 'image')
     with pytest.raises(FileNotFoundError, match=r"t.csv: row 2, column 'image': no file .*b\.png"):
-        table.resolve(Table(tmp_path / 't.csv', {'image': ['b.png']}), tmp_path, 'image')
+        files.resolve(Table(tmp_path / 't.csv', {'image': ['b.png']}), tmp_path, 'image')
 
 
 def only_image(tmp_path, **fields):
     rows = Table(tmp_path / 't.csv', {'image': ['a.png']})
     options = ml_collections.ConfigDict({**CONFIG, **fields})
     labels = np.array([0], np.int32)
-    return table.records_from_table(rows, tmp_path, options, ids=np.array(['a']), labels=labels)
+    return files.records_from_table(rows, tmp_path, options, ids=np.array(['a']), labels=labels)
 
 
 def test_an_unreadable_image_is_named_with_its_row(tmp_path):
@@ -133,4 +173,4 @@ def test_an_unreadable_image_is_named_with_its_row(tmp_path):
     with pytest.raises(ValueError, match=r't\.csv row 2: .*PNG data are damaged or cut off'):
         only_image(tmp_path).read(0)
     with pytest.raises(ValueError, match=r"t\.csv: rows 2 and 4 have the same id 'a'"):
-        table.check_ids(Table(tmp_path / 't.csv', {}), np.array(['a', 'b', 'a']))
+        files.check_ids(Table(tmp_path / 't.csv', {}), np.array(['a', 'b', 'a']))

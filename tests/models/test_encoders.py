@@ -104,6 +104,14 @@ def test_parameters_of_the_lesion_network_with_nine_classes(size, total):
     assert count(bare['params']) == 1_949_096
 
 
+@pytest.mark.parametrize(('variant', 'total'), [('vgg16', 14_714_688), ('vgg16_bn', 14_723_136)])
+def test_parameters_of_the_convolutions_of_vgg(variant, total):
+    net: Any = small.build('vgg', variant=variant, top='mean')
+    (features, _), variables = shapes(net, images('vgg'))
+    assert count(variables['params']) == total
+    assert features.shape == (2, 512)
+
+
 @pytest.mark.parametrize('family', FAMILIES)
 def test_maps_are_finest_first_and_halve(family):
     x = images(family)

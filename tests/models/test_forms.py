@@ -9,7 +9,9 @@ import pytest
 
 from skinjax.models.conv import Conv
 from skinjax.models.forms import for_several_platforms
+from skinjax.models.options import Options
 from skinjax.models.pooling import MaxPool
+from tests.models import small
 
 
 class Net(nn.Module):
@@ -58,6 +60,19 @@ def test_of_one_trace_for_all_a_cpu_runs_its_own(variables):
     assert ' conditional(' not in program
     plain = jax.jit(Net().apply)(variables, IMAGES)
     np.testing.assert_allclose(compiled(IMAGES), plain, atol=1e-6)
+
+
+@pytest.mark.parametrize('family', small.SMALL)
+def test_every_family_is_exported_for_any_batch_size(family):
+    side = {'inception': 96}.get(family, 64)
+    net = small.SMALL[family](Options())
+    one = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+    variables = jax.eval_shape(lambda x: net.init(jax.random.key(0), x, False), one)
+    images = jax.ShapeDtypeStruct(jax.export.symbolic_shape(f'b, {side}, {side}, 3'), jnp.float32)
+    with for_several_platforms():
+        function = jax.jit(lambda v, x: net.apply(v, x, False)[0])
+        whole = jax.export.export(function, platforms=('cpu', 'cuda', 'tpu'))(variables, images)
+    assert [str(size) for size in whole.out_avals[0].shape[:1]] == ['b']
 
 
 def test_both_forms_agree(variables, monkeypatch):

@@ -192,12 +192,16 @@ class TestLayouts:
 
 
 class TestFiles:
-    @pytest.mark.parametrize('form', ['pth', 'pt', 'legacy', 'wrapped', 'model', 'parallel'])
+    @pytest.mark.parametrize(
+        'form', ['pth', 'pt', 'legacy', 'wrapped', 'model', 'parallel', 'compiled']
+    )
     def test_forms_of_pytorch_files(self, form, narrow, tmp_path):
         state: Any = {k: torch.from_numpy(v) for k, v in narrow.items()}
         state['bn1.num_batches_tracked'] = torch.tensor(3)
         if form == 'parallel':
             state = {'state_dict': {f'module.{k}': v for k, v in state.items()}, 'epoch': 3}
+        elif form == 'compiled':
+            state = {'state_dict_ema': {f'_orig_mod.module.{k}': v for k, v in state.items()}}
         elif form in ('wrapped', 'model'):
             state = {'state_dict' if form == 'wrapped' else 'model': state}
         path = tmp_path / f'weights.{"pt" if form == "pt" else "pth"}'

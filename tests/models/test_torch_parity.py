@@ -93,14 +93,15 @@ def test_rematerialisation_of_a_whole_network_changes_no_gradient():
 
 
 VARIANTS = {
-    'resnet': ('resnet18', 'resnet34', 'resnet50', 'resnet101'),
+    'resnet': (
+        'resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnext50_32x4d', 'resnext101_32x8d',
+    ),
     'densenet': ('densenet121', 'densenet161'),
     'vgg': ('vgg16', 'vgg16_bn'),
     'inception': ('inception_v3',),
     'efficientnet': tuple(f'efficientnet_b{i}' for i in range(4)),
     'mobilenet': ('mobilenet_v2',),
-}
-VARIANTS['resnet'] += ('resnext50_32x4d', 'resnext101_32x8d')
+}  # fmt: skip
 
 
 def published(family: str, variant: str) -> Any:

@@ -120,6 +120,7 @@ class Trainer:
         lr, momentum, weight_decay, clip: of the SGD over encoder and main head.
         head_steps: updates of the bias heads per batch, all on the same features.
         compat: names in COMPAT, or 'sdu' for all.
+        fused: use the optimizer that PyTorch compiled as one operation.
 
     Raises:
         ValueError: unknown compat name, a bias variable without a head, or clipping together
@@ -137,6 +138,7 @@ class Trainer:
         clip: float = 0.0,
         head_steps: int = 1,
         compat: Collection[str] = (),
+        fused: bool = False,
     ):
         self.model, self.methods = model, dict(methods or {})
         self.compat = frozenset(COMPAT) if 'sdu' in compat else frozenset(compat)
@@ -145,7 +147,7 @@ class Trainer:
         encoder, head = [*model.encoder.parameters()], [*model.head.parameters()]
         self.encoder_parameters = encoder
         self.main_optimizer = torch.optim.SGD(
-            encoder + head, lr, momentum, weight_decay=weight_decay
+            encoder + head, lr, momentum, weight_decay=weight_decay, fused=fused
         )
         self.head_optimizers = {
             name: torch.optim.SGD(self._head(name).parameters(), m.lr, m.momentum)

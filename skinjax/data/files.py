@@ -1,0 +1,158 @@
+"""The image files that a table names, and records of them."""
+
+import contextlib
+import functools
+import os
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, Shaped
+
+from skinjax.data.records import Records
+from skinjax.data.table import Table
+
+
+def check_ids(table: Table, ids: Shaped[np.ndarray, ' n']) -> None:
+    """ValueError naming both rows if two rows have one id."""
+    first: dict[str, int] = {}
+    for row, name in enumerate(ids.tolist()):
+        if (before := first.setdefault(name, row)) != row:
+            rows = f'{table.number(before)} and {table.number(row)}'
+            raise ValueError(f'{table.path}: rows {rows} have the same id {name!r}')
+
+
+def resolve(
+    table: Table, root: Path, column: str, *, required: bool = True, must_exist: bool = True
+) -> list[str]:
+    """The file that each cell of `column` names, '' where the cell is empty.
+
+    Raises:
+        ValueError: an empty cell where one is `required`, or a name that leads out of `root`:
+            absolute, through `..` or a symbolic link.
+        FileNotFoundError: there is no such file and `must_exist`.
+    """
+    home = os.path.realpath(root)
+    plain = functools.cache(_plain_files)
+
+    def find(name: str) -> tuple[str, bool]:
+        """Path of the file, and whether it is there."""
+        folder, last = os.path.split(name)
+        real, listed = plain(Path(home, folder))
+        if last in listed:
+            return f'{real}/{last}', True
+        path = os.path.realpath(Path(home, name))  # missing, a link, or no name of a file at all
+        return path, Path(path).is_file()
+
+    paths = []
+    for row, cell in enumerate(table.column(column)):
+        name = cell.strip()
+        if not name and required:
+            raise ValueError(f'{table.cell(row, column)}: is empty')
+        path, there = find(name) if name and '\0' not in name else ('', not name)
+        if name and not Path(path).is_relative_to(home):
+            where = table.cell(row, column)
+            raise ValueError(f'{where}: {name!r} leads out of {home}; files must lie inside it')
+        if must_exist and not there:
+            raise FileNotFoundError(f'{table.cell(row, column)}: no file {path}')
+        paths.append(path)
+    return paths
+
+
+def _plain_files(folder: Path) -> tuple[str, Collection[str]]:
+    """Where a folder really is, and the names in it of files that are no links.
+
+    To list a folder once is far faster than to ask for each of its files.
+    """
+    real = os.path.realpath(folder)
+    try:
+        with os.scandir(real) as entries:
+            return real, {e.name for e in entries if e.is_file(follow_symlinks=False)}
+    except OSError:  # no such folder, or one that may not be listed
+        return real, ()
+
+
+def records_from_table(
+    table: Table,
+    root: Path,
+    config: Any,
+    *,
+    ids: Shaped[np.ndarray, ' n'],
+    labels: Int[np.ndarray, ' n'],
+    groups: Shaped[np.ndarray, ' n'] | None = None,
+    bias: Mapping[str, Int[np.ndarray, ' n']] | None = None,
+    columns: Mapping[str, np.ndarray] | None = None,
+    image: str = 'image',
+    mask: str = '',
+    geometry: str = 'squash',
+    sizes: bool = False,
+) -> Records:
+    """One record for each row of `table`, read from the files that its columns name.
+
+    Args:
+        table: of n rows.
+        root: folder that file names in the table start from and may not leave.
+        config: `image_size`, `with_mask` and `on_error` are used. With 'raise' the header of every
+            image is read here, so that what is no image is found before a run begins; with 'skip'
+            missing and unreadable files are found later.
+        ids, labels, groups, bias, columns: as in `Records`; groups default to ids.
+        image: column of image names; an empty cell is an error.
+        mask: column of mask names ('' = no masks); an empty cell is a row without a mask. Masks are
+            read if `config.with_mask` asks for them.
+        geometry: of `images.decode`.
+        sizes: add columns `width` and `height` of the image files, 0 where one is unreadable.
+
+    Raises:
+        ValueError, FileNotFoundError: as `check_ids`, `resolve` and `images.header`.
+    """
+    from skinjax.data import images  # opens OpenCV only where files are read
+
+    check_ids(table, ids)
+    must_exist = config.on_error == 'raise'
+    files = resolve(table, root, image, must_exist=must_exist)
+    masks = [''] * len(files)
+    if mask and config.with_mask:
+        masks = resolve(table, root, mask, required=False, must_exist=must_exist)
+    size = config.image_size
+    extra = dict(columns or {})
+    if must_exist or sizes:
+        shapes = np.zeros((len(files), 2), np.int32)
+        for row, (name, mask_name) in enumerate(zip(files, masks, strict=True)):
+            try:
+                with _named(table, row):
+                    shapes[row] = images.header(name)[1:]
+                    if mask_name:
+                        images.header(mask_name)
+            except (OSError, ValueError):
+                if must_exist:
+                    raise
+        if sizes:
+            extra |= {'width': shapes[:, 0], 'height': shapes[:, 1]}
+
+    def read(row: int) -> dict[str, np.ndarray]:
+        with _named(table, row):
+            example = {'image': images.decode(files[row], size, geometry=geometry)}
+            if masks[row]:
+                example['mask'] = images.decode_mask(masks[row], size, geometry=geometry)
+        return example
+
+    return Records(
+        ids,
+        labels,
+        dict(bias or {}),
+        ids if groups is None else groups,
+        read,
+        extra,
+        np.array(files),
+    )
+
+
+@contextlib.contextmanager
+def _named(table: Table, row: int) -> Iterator[None]:
+    """Errors about files are given the table and the row that name them."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(f'{table.path.name} row {table.number(row)}: {error}') from error
