@@ -153,3 +153,138 @@ def _prepare(name: str, contender: timing.Contender, mode: str, found: dict[str,
     _say(f'  {name}, {mode}: first step after {told["first"]:.1f} s')
     found['prepared'].setdefault(mode, {})[name] = told
     found['rounds'].setdefault(mode, {})[name] = []
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on and with."""
+    cpuinfo = Path('/proc/cpuinfo')
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    named = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    return {
+        'processor': [*named, platform.machine()][0],
+        'cores': len(os.sched_getaffinity(0)),
+        'load': os.getloadavg()[0],  # of other programs, at the start
+        'python': platform.python_version(),
+        'settings': {name: os.environ[name] for name in SETTINGS if name in os.environ},
+    }
+
+
+def summarize(plan: Plan, found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Medians of each mode and contender of one case, and ratios to the peers within rounds.
+
+    A ratio above 1 means that skinjax is faster. The share of the peak is the work of a step, by
+    XLA's count, over its time, relative to the matrix products of the same rounds.
+    """
+    rows = []
+    for mode in plan.modes:
+        rounds = found['rounds'].get(mode, {})
+        ours = [one['seconds'] for one in rounds.get(OWN, ())]
+        told = found['prepared'].get(mode, {}).get(OWN, {})
+        for name, answers in rounds.items():
+            times = [one['seconds'] for one in answers]
+            processor = [one['processor'] for one in answers]
+            row = {'mode': mode, 'program': name, 'images/s': plan.batch * plan.steps / _mid(times)}
+            row['core seconds'] = _mid(processor) / plan.steps
+            if name != OWN and ours:
+                row['ratio'] = _spread([b / a for a, b in zip(ours, times, strict=True)])
+                own = [one['processor'] for one in rounds[OWN]]
+                row['core ratio'] = _spread([b / a for a, b in zip(own, processor, strict=True)])
+            if flop := told.get('flop'):
+                products = found['rounds']['matmul'][OWN]
+                peak = found['prepared']['matmul'][OWN]['flop']
+                row['flop/s'] = flop * plan.steps / _mid(times)
+                row['share of peak'] = _mid(
+                    [flop / peak * p['seconds'] / t for p, t in zip(products, times, strict=True)]
+                )
+            row['memory'] = max(one['memory'] for one in answers)
+            row['first'] = found['prepared'][mode][name]['first']
+            row['compile'] = found['prepared'][mode][name].get('compile')
+            rows.append(row)
+    return rows
+
+
+def table(plan: Plan, results: dict[str, Any]) -> str:
+    """All cases in Markdown, with hardware, versions and what is missing."""
+    facts = next(iter(results['cases'].values()))['facts']
+    versions = {k: v for one in facts.values() for k, v in one['versions'].items()}
+    told = results['machine']
+    lines = [
+        f'{facts[OWN]["devices"]} x {facts[OWN]["device"]}; {told["processor"]}, '
+        f'{told["cores"]} cores, Python {told["python"]}, '
+        + ', '.join(f'{name} {version}' for name, version in versions.items())
+        + f'. Batch {plan.batch}, {plan.size} px, {plan.dtype}; medians of {plan.rounds} rounds of '
+        f'{plan.steps} steps; ratio: time of the other over that of skinjax, in the same round '
+        f'(lowest, highest). Load at the start {told["load"]:.1f}. Settings: '
+        + (', '.join(f'`{k}={v}`' for k, v in told['settings'].items()) or 'none')
+        + '.',
+        '',
+        '| case | mode | program | images/s | ratio | core-s per step | core ratio | GFLOP/s '
+        '| of peak | memory, MB | first step, s | compile, s |',
+        '|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|',
+    ]
+    missing = []
+    for case, found in results['cases'].items():
+        for row in summarize(plan, found):
+            lines.append(f'| {case} | {row["mode"]} | {row["program"]} | ' + _cells(row) + ' |')
+        missing += [f'{case}, {name}: {why}' for name, why in found['left_out'].items()]
+    return '\n'.join([*lines, *(['', 'Left out:', ''] if missing else ()), *missing])
+
+
+def _cells(row: dict[str, Any]) -> str:
+    def ratio(value):
+        return f'{value[0]:.2f} ({value[1]:.2f}, {value[2]:.2f})' if value else ''
+
+    flops, share = row.get('flop/s'), row.get('share of peak')
+    cells = [
+        f'{row["images/s"]:.1f}',
+        ratio(row.get('ratio')),
+        f'{row["core seconds"]:.3f}',
+        ratio(row.get('core ratio')),
+        f'{flops / 1e9:.0f}' if flops else '',
+        f'{share:.0%}' if share else '',
+        f'{row["memory"] / 1e6:.0f}',
+        f'{row["first"]:.1f}',
+        f'{row["compile"]:.1f}' if row['compile'] else '',
+    ]
+    return ' | '.join(cells)
+
+
+def _mid(values: Sequence[float]) -> float:
+    return statistics.median(values)
+
+
+def _spread(values: Sequence[float]) -> list[float]:
+    return [_mid(values), min(values), max(values)]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """The same without a config: prints the table, and writes all figures with --json."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for field in dataclasses.fields(Plan):
+        default: Any = field.default
+        listed = isinstance(default, tuple)
+        parser.add_argument(
+            f'--{field.name}',
+            type=(lambda text: tuple(filter(None, text.split(',')))) if listed else type(default),
+            default=default,
+            help=f'default: {",".join(default) if listed else default!r}',
+        )
+    parser.add_argument('--json', type=Path, help='file for all figures')
+    options = vars(parser.parse_args())
+    path = options.pop('json')
+    plan = Plan(**options)
+    check(plan)
+    results = {'machine': machine(), 'cases': {case: measure(plan, case) for case in plan.cases}}
+    if path:
+        path.write_text(json.dumps({'plan': dataclasses.asdict(plan), **results}, indent=1) + '\n')
+    print(table(plan, results))
+
+
+if __name__ == '__main__':
+    main()

@@ -4,6 +4,7 @@ A config file builds on `defaults(kind, ...)`, so that every field exists before
 is read and a typo is an error that names the near miss.
 """
 
+import dataclasses
 import importlib
 import importlib.util
 import json
@@ -12,14 +13,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from skinjax.data import records
 
 # A ConfigDict; its fields depend on the plug-ins, so no type checker can know them.
 Config = Any
 
-KINDS = ('train', 'evaluate', 'compare', 'generate', 'inspect', 'prepare', 'export', 'convert')
+KINDS = (
+    'train', 'evaluate', 'compare', 'generate', 'inspect', 'prepare', 'export', 'convert',
+    'benchmark',
+)  # fmt: skip
 PLUGINS = {'data': 'data', 'model': 'models', 'objective': 'objectives'}  # section -> folder
 
 TRAIN = {
@@ -48,6 +50,13 @@ EVALUATE = {
     'probe_folds': 5,
     'beside': '',  # folder of real images shown beside the data in the report
 }
+
+
+def _config(values: Mapping[str, Any]) -> Config:
+    """`values` as a ConfigDict; whoever only looks for plug-ins needs no ml_collections."""
+    from ml_collections import ConfigDict
+
+    return ConfigDict(values)
 
 
 def find(folder: str, name: str) -> ModuleType:
@@ -105,7 +114,7 @@ def train(
     def parts(folder, value):
         return plugin(folder, value) if isinstance(value, str) else value
 
-    config = ConfigDict(
+    config = _config(
         {
             'kind': 'train',
             'seed': 0,
@@ -128,14 +137,14 @@ def evaluate(source: str = '') -> Config:
     data = {**records.COMMON, **plugin('data', source)} if source else {}
     section = {**EVALUATE, 'tta': 'run'}  # on | off | run: as the run did
     values = {'kind': 'evaluate', 'init_from': '', 'devices': 0, 'evaluate': section}
-    return ConfigDict({**values, 'data': data}).lock()
+    return _config({**values, 'data': data}).lock()
 
 
 def generate(source: str = '') -> Config:
     """Defaults of kind 'generate' for a data source; '' is 'synthetic'."""
     data = {**records.COMMON, **plugin('data', source or 'synthetic'), 'with_mask': True}
     # beside: folder of real images shown below the others on the contact sheet.
-    return ConfigDict({'kind': 'generate', 'seed': 0, 'data': data, 'beside': ''}).lock()
+    return _config({'kind': 'generate', 'seed': 0, 'data': data, 'beside': ''}).lock()
 
 
 def inspect(source: str = '') -> Config:
@@ -152,7 +161,7 @@ def inspect(source: str = '') -> Config:
         'correlation': duplicates.CORRELATION,  # least one of their thumbnails
         'detect': False,  # also look for artefacts with data/detectors.py, at 256 pixels
     }
-    return ConfigDict(values).lock()
+    return _config(values).lock()
 
 
 def prepare(source: str = '') -> Config:
@@ -169,7 +178,7 @@ def prepare(source: str = '') -> Config:
         'workers': 0,  # threads; 0: as many as there are cores
         'copy_to': '',  # folder or address (gs://...) to which the result is copied
     }
-    return ConfigDict(values).lock()
+    return _config(values).lock()
 
 
 def export(**fields: Any) -> Config:
@@ -185,7 +194,7 @@ def export(**fields: Any) -> Config:
         'platforms': ('cpu', 'cuda', 'tpu'),  # that the exported model runs on; also rocm
         'tta': 'run',  # average the eight flips and transposes: on | off | run: as the run did
     }
-    return ConfigDict(_replace("kind 'export'", values, fields)).lock()
+    return _config(_replace("kind 'export'", values, fields)).lock()
 
 
 def _networks() -> dict[str, dict[str, Any]]:
@@ -220,7 +229,19 @@ def convert(variant: str = '') -> Config:
         'image_size': 224,  # matters to lesion_cnn alone; runs bring theirs
         'model': model,  # empty: that of the run
     }
-    return ConfigDict(values).lock()
+    return _config(values).lock()
+
+
+def benchmark(**fields: Any) -> Config:
+    """Defaults of kind 'benchmark' (those of `benchmark.Plan`), with `fields` replaced.
+
+    Raises:
+        ValueError: unknown field.
+    """
+    from skinjax.benchmark import Plan
+
+    values = {'kind': 'benchmark', **dataclasses.asdict(Plan())}
+    return _config(_replace("kind 'benchmark'", values, fields)).lock()
 
 
 def compare(runs: dict[str, Config], **fields: Any) -> Config:
@@ -244,7 +265,7 @@ def compare(runs: dict[str, Config], **fields: Any) -> Config:
         'order': tuple(runs),
         'note': '',  # shown above the table
     }
-    return ConfigDict(_replace("kind 'compare'", values, fields)).lock()
+    return _config(_replace("kind 'compare'", values, fields)).lock()
 
 
 def resolve(config: Config, given: Mapping[str, Any] | None = None) -> Config:
@@ -317,7 +338,7 @@ def from_json(values: dict[str, Any]) -> Config:
             return {name: plain(v) for name, v in value.items()}
         return tuple(plain(v) for v in value) if isinstance(value, list) else value
 
-    return ConfigDict(plain(values)).lock()
+    return _config(plain(values)).lock()
 
 
 def override(config: Config, fields: dict[str, Any]) -> Config:
@@ -327,6 +348,8 @@ def override(config: Config, fields: dict[str, Any]) -> Config:
         ValueError: unknown field (the near miss is named), or the name of a plug-in.
     """
     _keeps_names(fields)
+    from ml_collections import ConfigDict
+
     config = config.copy_and_resolve_references()
     for name, value in fields.items():
         *parents, leaf = name.split('.')

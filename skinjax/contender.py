@@ -65,9 +65,7 @@ class Fields(dict):
     """A config for plug-ins: nested, its fields read as attributes."""
 
     def __init__(self, values: Mapping[str, Any]):
-        super().__init__(
-            {k: Fields(v) if isinstance(v, Mapping) else v for k, v in values.items()}
-        )
+        super().__init__({k: Fields(v) if isinstance(v, Mapping) else v for k, v in values.items()})
 
     def __getattr__(self, name: str) -> Any:
         try:

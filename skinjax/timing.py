@@ -98,7 +98,8 @@ class Contender:
     """
 
     def __init__(self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]):
-        self._said = tempfile.TemporaryFile('w+')  # a pipe that nobody reads would fill up
+        # A pipe that nobody reads would fill up.
+        self._said = tempfile.TemporaryFile('w+')  # noqa: SIM115
         self._program = subprocess.Popen(
             [sys.executable, '-m', *arguments],
             cwd=folder,
@@ -123,7 +124,7 @@ class Contender:
             if 'error' in told:
                 raise RuntimeError(told['error'])
             return told
-        self.close()
+        self._program.communicate(timeout=60)
         self._said.seek(0)
         last = ['', *self._said.read().strip().splitlines()][-1]
         raise RuntimeError(f'ended with status {self._program.returncode}: {last[:300]}')
@@ -131,3 +132,4 @@ class Contender:
     def close(self) -> None:
         """End the program and wait for it."""
         self._program.communicate(timeout=60)
+        self._said.close()

@@ -319,7 +319,7 @@ class Loop:
         for (step, _), metrics in zip(self.pending, fetched, strict=True):
             bad = [name for name, value in metrics.items() if not np.isfinite(value)]
             if bad:
-                self._give_up(step, bad[0], metrics[bad[0]])
+                self._give_up(step, bad[0], float(metrics[bad[0]]))
         self.pending.clear()
         if fetched:
             means = {k: float(np.mean([m[k] for m in fetched])) for k in fetched[0]}

@@ -52,7 +52,7 @@ CASES = {
         {'data.classes': ('nevus', 'melanoma')},
         ['records.csv: row ', "column 'label'", "'7'"],
     ),
-    'one class': (one_class, {}, ['records.csv', "split 'test'", "'melanoma'", 'two labels']),
+    'one class': (one_class, {}, ["split 'test' has one class only", "'melanoma'"]),
     'bias variable absent': (None, {'data.bias': ('hair',)}, ["'hair'", 'records.csv', 'ruler']),
     'large batch': (None, {'data.batch_size': 25}, ['data.batch_size=25', '24 training rows']),
 }

@@ -73,7 +73,9 @@ class Member:
         return self.process.wait(timeout=240), self.place.with_suffix('.err').read_text()
 
     def said(self) -> str:
-        return self.place.with_suffix('.out').read_text()
+        """Standard output, without what the network library says by itself."""
+        lines = self.place.with_suffix('.out').read_text().splitlines(keepends=True)
+        return ''.join(line for line in lines if not line.startswith('[Gloo]'))
 
 
 @contextlib.contextmanager
@@ -167,7 +169,7 @@ def three(tmp_path_factory) -> Path:
     with together(training(folder / 'w', variant='long'), folder, 3) as members:
         assert statuses(members) == [0, 0, 0]
         assert 'report.html' in members[0].said()
-        assert [member.said() for member in members[1:]] == ['', '']
+        assert not members[1].said() and not members[2].said()
     return folder / 'w'
 
 

@@ -74,10 +74,10 @@ def clgr(work: Path, cache: Path) -> subprocess.Popen[str]:
     return start(work, '--config=configs/clgr.py', *flags(FIELDS), cache=cache)
 
 
-def finish(process: subprocess.Popen[str]) -> str:
+def finish(process: subprocess.Popen[str], seconds: float = 200) -> str:
     """What a process wrote, once it has ended well."""
     try:
-        out, _ = process.communicate(timeout=200)
+        out, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         end(process)
         raise
@@ -97,9 +97,9 @@ def undisturbed(tmp_path_factory, cache):
     return work
 
 
-def assert_same_run(one: Path, other: Path):
+def assert_same_run(one: Path, other: Path, last: int = 48):
     (step, a), (other_step, b) = final_state(one), final_state(other)
-    assert step == other_step == 48
+    assert step == other_step == last
     for (path, x), y in zip(
         jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True
     ):
@@ -111,7 +111,7 @@ def assert_same_run(one: Path, other: Path):
         assert (one / table).read_bytes() == (other / table).read_bytes()
     lines = [line for line in read_metrics(other / 'metrics.jsonl') if line['split'] == 'train']
     steps = [line['step'] for line in lines]
-    assert steps == sorted(set(steps)) and steps[-1] == 48
+    assert steps == sorted(set(steps)) and steps[-1] == last
 
 
 def kill_and_resume(undisturbed: Path, work: Path, cache: Path, kills: int) -> None:

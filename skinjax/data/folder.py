@@ -55,6 +55,11 @@ def build(config: Any, seed: int) -> DataSet:
         groups = np.where(groups == '', ids, groups)
     labels, classes = _labels(table, config, facts.get('classes', ()))
     names = facts.get('bias', {})
+    if absent := [name for name in config.bias if name not in table.columns]:
+        raise ValueError(
+            f'{table.path}: no column {absent[0]!r}; {choices(absent[0], table.columns)}; '
+            '--config.data.bias says which are bias variables, "()" that there are none'
+        )
     wanted = dict.fromkeys([*config.bias, *(name for name in names if name in table.columns)])
     coded = {name: table.codes(name, names.get(name, ()), unknown=True) for name in wanted}
     used = {config[key] for key in ('image', 'id', 'split', 'group', 'mask')}

@@ -109,8 +109,8 @@ def check_splits(dataset: DataSet, config: Any, *, training: bool = True) -> Non
     """ValueError if a split cannot be used, naming it and what to change.
 
     No split is empty and every bias variable of `config.bias` exists; labels and bias values lie
-    within the names of the data set. With `training`, 'train' and 'val' exist with at least two
-    classes each, and 'train' has as many rows as a batch.
+    within the names of the data set. With `training`, 'train' and 'val' exist, every split has rows
+    of at least two classes, and 'train' has as many as a batch.
     """
     for name in config.bias:
         if name not in dataset.bias:
@@ -129,10 +129,9 @@ def check_splits(dataset: DataSet, config: Any, *, training: bool = True) -> Non
                 f'there is no split {split!r}; {choices(split, dataset.splits)}; add it, or '
                 'divide the training rows with data.folds'
             )
-    for split in ('train', 'val'):
-        labels = dataset.splits[split].labels
-        if len(np.unique(labels)) < 2:
-            only = dataset.classes[int(labels[0])]
+    for split, records in dataset.splits.items():
+        if len(np.unique(records.labels)) < 2:  # there is no AUC of it
+            only = dataset.classes[int(records.labels[0])]
             raise ValueError(f'split {split!r} has one class only, {only!r}; expected at least two')
     train = dataset.splits['train']
     if config.batch_size > len(train):

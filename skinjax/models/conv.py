@@ -1,8 +1,9 @@
 """Convolution as every encoder uses it, with operations that are fast on CPUs.
 
-XLA's grouped convolution is slow there, its gradients above all: where every channel has a filter
-of its own, a sum of shifted products takes a thirtieth of the time. A 1x1 convolution is one
-matrix product, and so are its gradients; with a stride, of every other pixel. The input's gradient
+XLA's grouped convolution is slow there, its gradients above all. Where every channel has a filter of
+its own, a sum of shifted products takes a thirtieth of the time; groups of several channels are
+joined to dense convolutions with zeros between them, in a three-hundredth. A 1x1 convolution is one
+matrix product, and so are its gradients; with a stride, of some of the pixels. The input's gradient
 of many channels at few pixels is one product too, whose columns are added up where they belong.
 Other platforms keep XLA's (see `forms.py`).
 """
@@ -22,6 +23,7 @@ from skinjax.models.forms import choose
 Dtype = Any
 Pads = tuple[tuple[int, int], tuple[int, int]]
 FEW_PIXELS, MANY_FEATURES = 1024, 512  # of an output for which `gathered` is the faster form
+JOINED = 32  # channels to which groups are joined: more zeros cost more than they save
 HE_FAN_OUT = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 
 
@@ -87,19 +89,25 @@ def _convolve(x, kernel, strides, padding, *, feature_group_count, **options):
         flat = pointwise(x.reshape(-1, x.shape[-1]), kernel[0, 0])
         return flat.reshape(*x.shape[:-1], -1)
 
+    def by_group(x, kernel) -> Any:
+        return grouped(x, kernel, feature_group_count, strides[0], pads)
+
     def by_column(x, kernel) -> Any:
         return gathered(x, kernel, strides[0], pads)
 
     if 1 < feature_group_count == x.shape[-1] == kernel.shape[-1]:
         return choose(by_channel, plain, x, kernel)
     if feature_group_count > 1:
-        return plain(x, kernel)
+        return choose(by_group, plain, x, kernel)
     if kernel.shape[:2] == (1, 1) and pads == ((0, 0), (0, 0)):
         return choose(by_pixel, plain, x, kernel)
-    out = jax.eval_shape(plain, x, kernel)
-    if out.shape[-1] >= MANY_FEATURES and out.size // out.shape[-1] <= FEW_PIXELS:
+    if kernel.shape[-1] >= MANY_FEATURES and isinstance(x.shape[0], int) and _few(x, strides):
         return choose(by_column, plain, x, kernel)
     return plain(x, kernel)
+
+
+def _few(x, strides) -> bool:
+    return x.shape[0] * (x.shape[1] // strides[0]) * (x.shape[2] // strides[1]) <= FEW_PIXELS
 
 
 @jax.custom_vjp
@@ -118,6 +126,29 @@ def _pointwise_backward(residual, gradient):
 
 
 pointwise.defvjp(lambda x, kernel: (pointwise(x, kernel), (x, kernel)), _pointwise_backward)
+
+
+def grouped(
+    x: Float[Array, 'b h w c'],
+    kernel: Float[Array, 'k l d f'],
+    groups: int,
+    stride: int,
+    pads: Pads,
+) -> Float[Array, 'b i j f']:
+    """Convolution of `groups` slices of the channels, d channels each, apart.
+
+    Neighbours are joined until they have JOINED channels: one dense convolution whose kernel is 0
+    where a feature meets the channels of another group.
+    """
+    *window, d, f = kernel.shape
+    together = max(n for n in range(1, groups + 1) if groups % n == 0 and n * d <= max(d, JOINED))
+    parts = groups // together
+    apart = kernel.reshape(*window, d, parts, together, f // groups)
+    same = jnp.eye(together, dtype=kernel.dtype)
+    wide = jnp.einsum('kldpgf,gh->klhdpgf', apart, same)
+    wide = wide.reshape(*window, together * d, f)
+    pairs = zip(jnp.split(x, parts, -1), jnp.split(wide, parts, -1), strict=True)
+    return jnp.concatenate([_dense(*pair, stride, pads) for pair in pairs], -1)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))

@@ -47,8 +47,8 @@ def test_load_skips_unreadable_rows_and_their_partners():
         {'ruler': ('plain', 'marked')},
         train=make([0, 1] * 4, 'train', broken=(3,)),
         val=[0, 1],
-        plain=make([0, 1, 0], 'plain', ['x', 'y', 'z'], broken=(0,)),
-        marked=make([0, 1, 0], 'marked', ['x', 'y', 'z'], broken=(2,)),
+        plain=make([0, 1, 0, 0], 'plain', ['x', 'y', 'z', 'w'], broken=(0,)),
+        marked=make([0, 1, 0, 0], 'marked', ['x', 'y', 'z', 'w'], broken=(2,)),
     )
     found = groups.load(lambda *_: source, config(on_error='skip'), 0)
     assert found.info['skipped'] == [
@@ -57,8 +57,8 @@ def test_load_skips_unreadable_rows_and_their_partners():
         ('marked', 'marked2', 'row 2 cannot be read'),
     ]
     assert found.splits['train'].ids.tolist() == [f'train{k}' for k in (0, 1, 2, 4, 5, 6, 7)]
-    assert found.splits['plain'].ids.tolist() == ['plain1']
-    assert found.splits['marked'].ids.tolist() == ['marked1']
+    assert found.splits['plain'].ids.tolist() == ['plain1', 'plain3']
+    assert found.splits['marked'].ids.tolist() == ['marked1', 'marked3']
     assert 'skipped' not in groups.load(lambda *_: source, config(), 0).info
 
 

@@ -261,28 +261,77 @@ def test_average_pooling_adds_up_in_float32(layer):
     rounded_once(have, want)
 
 
-@pytest.mark.parametrize('features', [3, 7])
-def test_pointwise_convolution_and_its_gradients_equal_xlas(features):
-    rng = np.random.default_rng(3)
-    x = jnp.asarray(rng.normal(size=(3, 6, 5, 4)), jnp.float32)
-    layer = Conv(features, 1)
-    kernel = jnp.asarray(rng.normal(size=(1, 1, 4, features)), jnp.float32)
+@pytest.mark.parametrize(
+    ('kernel', 'stride', 'groups', 'shape', 'features', 'form'),
+    [
+        (1, 1, 1, (3, 6, 5, 4), 3, 'pointwise'),
+        (1, 1, 1, (3, 6, 5, 4), 7, 'pointwise'),
+        (1, 2, 1, (3, 6, 5, 4), 7, 'pointwise'),
+        (3, 1, 1, (2, 4, 5, 6), 512, 'gathered'),
+        (3, 2, 1, (2, 5, 4, 6), 512, 'gathered'),
+        (3, 1, 6, (2, 6, 5, 24), 48, 'grouped'),  # four channels each: all six are joined
+        (3, 2, 4, (2, 6, 5, 64), 64, 'grouped'),  # sixteen: two and two
+        (3, 1, 2, (2, 6, 5, 80), 80, 'grouped'),  # forty: none
+    ],
+)
+def test_convolutions_for_cpus_and_their_gradients_equal_xlas(
+    kernel, stride, groups, shape, features, form, monkeypatch
+):
+    rng, used = np.random.default_rng(3), []
+    own = getattr(conv, form)
+    monkeypatch.setattr(conv, form, lambda *a: (used.append(form), own(*a))[1])
+    x = jnp.asarray(rng.normal(size=shape), jnp.float32)
+    layer = Conv(features, kernel, stride, groups)
+    weights = rng.normal(size=(kernel, kernel, shape[-1] // groups, features))
+    weights = jnp.asarray(weights, jnp.float32)
 
-    def plain(x, kernel):
+    def plain(x, weights):
         return lax.conv_general_dilated(
-            x, kernel, (1, 1), 'VALID', dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+            x,
+            weights,
+            (stride, stride),
+            (((kernel - 1) // 2,) * 2,) * 2,
+            dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+            feature_group_count=groups,
         )
 
-    def ours(x, kernel) -> Any:
-        return applied(layer, x, variables={'params': {'conv': {'kernel': kernel}}})
+    def ours(x, weights) -> Any:
+        return applied(layer, x, variables={'params': {'conv': {'kernel': weights}}})
 
-    want, back = jax.vjp(plain, x, kernel)
-    have, back_here = jax.vjp(ours, x, kernel)
-    assert 'conv_general_dilated' not in str(jax.make_jaxpr(ours)(x, kernel))
-    np.testing.assert_allclose(np.asarray(have), want, atol=1e-5)
+    want, back = jax.vjp(plain, x, weights)
+    have, back_here = jax.vjp(ours, x, weights)
+    assert used == [form]
+    np.testing.assert_allclose(np.asarray(have), want, atol=1e-5 * np.abs(want).max())
     gradient = jnp.asarray(rng.normal(size=want.shape), jnp.float32)
     for here, there in zip(back_here(gradient), back(gradient), strict=True):
         np.testing.assert_allclose(here, there, atol=1e-4 * np.abs(there).max())
+
+
+@pytest.mark.parametrize(
+    ('window', 'stride', 'padding', 'size'),
+    [
+        (3, 2, 1, 9),
+        (3, 2, 1, 8),
+        (2, 2, 0, 8),
+        (2, 2, 0, 7),
+        (3, 2, 0, 8),
+        (3, 1, 1, 5),
+        (3, 3, 0, 8),
+    ],
+)
+def test_max_pooling_gives_its_gradient_to_the_first_maximum(window, stride, padding, size):
+    """As PyTorch does; ties are common: half of the values are the 0 of a ReLU."""
+    rng = np.random.default_rng(5)
+    images = np.maximum(rng.integers(-3, 3, (2, size, size - 1, 3)), 0).astype(np.float32)
+    theirs = nchw(images).requires_grad_()
+    want = nn.functional.max_pool2d(theirs, window, stride, padding)
+    have, back = jax.vjp(
+        lambda x: applied(MaxPool(window, stride, padding), x), jnp.asarray(images)
+    )
+    np.testing.assert_array_equal(have, nhwc(want))
+    gradient = rng.normal(size=have.shape).astype(np.float32)
+    want.backward(nchw(gradient))
+    np.testing.assert_allclose(back(jnp.asarray(gradient))[0], nhwc(theirs.grad), atol=1e-6)
 
 
 def test_tensorflows_padding_puts_the_odd_zero_last():

@@ -67,7 +67,13 @@ def build(options: argparse.Namespace, device: torch.device) -> resnet.Classifie
 
 
 def prepare(options: argparse.Namespace, mode: str) -> tuple[timing.Run, dict[str, Any]]:
-    """The steps of a mode."""
+    """The steps of a mode.
+
+    Raises:
+        ValueError: unknown mode.
+    """
+    if mode not in ('infer', 'train'):
+        raise ValueError(f'no mode {mode!r}: choose infer or train')
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     torch.manual_seed(0)
     model, rows = build(options, device), torch.arange(options.batch, device=device)

@@ -1,0 +1,59 @@
+"""The PyTorch side of kind 'benchmark' answers as skinjax does, for the same networks."""
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.helpers import ROOT, environment
+
+torch = pytest.importorskip('torch')
+from skinjax import contender  # noqa: E402
+from third_party.torch_baselines import steps  # noqa: E402
+
+
+def test_both_sides_know_the_same_cases():
+    assert set(steps.CASES) == set(contender.CASES)
+
+
+@pytest.mark.parametrize('flags', [('--case=clgr',), ('--case=resnet50', '--dtype=bfloat16')])
+def test_steps_of_the_peer(flags):
+    done = subprocess.run(
+        [*(sys.executable, '-m', steps.__name__), *flags, '--batch=4', '--size=32'],
+        input='prepare infer\nrun infer 1\nprepare train\nrun train 2\nprepare fed\n',
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=280,
+    )
+    facts, inferring, inferred, training, trained, refused = map(
+        json.loads, done.stdout.splitlines()
+    )
+    assert facts['versions']['torch'] == importlib.metadata.version('torch')
+    assert inferring['first'] > 0 and training['first'] > 0
+    assert min(inferred['seconds'], trained['seconds']) > 0 and trained['memory'] > 10**7
+    assert "no mode 'fed'" in refused['error']
+
+
+def test_a_step_of_the_peer_trains():
+    options = steps.argparse.Namespace(
+        case='clgr', batch=4, size=32, dtype='float32', variant='eager'
+    )
+    model = steps.build(options, torch.device('cpu'))
+    images = torch.randint(256, (4, 3, 32, 32), dtype=torch.uint8)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    steps.train(options, model, images, torch.arange(4))()
+    moved = {n for n, value in model.state_dict().items() if bool((value != before[n]).any())}
+    groups = ('encoder.conv1.weight', 'head.weight', 'bias_heads.ruler.out.weight')
+    assert moved.issuperset(groups)
+
+
+def test_networks_of_torchvision_lose_their_last_layer():
+    pytest.importorskip('torchvision')
+    encoder = steps.torchvision('mobilenet_v2').eval()
+    with torch.inference_mode():
+        assert encoder(torch.zeros(1, 3, 32, 32)).shape == (1, encoder.num_features) == (1, 1280)
