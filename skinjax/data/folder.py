@@ -18,7 +18,7 @@ from skinjax.data import writing
 from skinjax.data.archive import TENTHS
 from skinjax.data.files import records_from_table
 from skinjax.data.labels import one_against_rest, one_hot
-from skinjax.data.records import DataSet
+from skinjax.data.records import DataSet, choices
 from skinjax.data.splits import stratified_split
 from skinjax.data.table import Table, read_table
 
