@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from ml_collections import ConfigDict
 
 from skinjax import config as configs
 from skinjax import metrics, report, rundir
@@ -84,7 +85,7 @@ def section(wanted: Any, run: Any) -> Any:
     if wanted.tta not in choice:
         raise ValueError(f'config.evaluate.tta is {wanted.tta!r}; {choices("", choice)}')
     values = {**wanted.to_dict(), 'tta': choice[wanted.tta]}
-    return configs.ConfigDict({**values, 'mean_over': wanted.mean_over or run.mean_over})
+    return ConfigDict({**values, 'mean_over': wanted.mean_over or run.mean_over})
 
 
 def _same_classes(run: Sequence[str], data: Sequence[str]) -> None:

@@ -109,7 +109,11 @@ class Contender:
             stderr=self._said,
             text=True,
         )
-        self.facts = self._answer()
+        try:
+            self.facts = self._answer()
+        except RuntimeError:
+            self.close()
+            raise
 
     def ask(self, *words: Any) -> dict[str, Any]:
         """The answer to one command; RuntimeError where it is an error."""
@@ -124,7 +128,7 @@ class Contender:
             if 'error' in told:
                 raise RuntimeError(told['error'])
             return told
-        self._program.communicate(timeout=60)
+        self._program.wait()
         self._said.seek(0)
         last = ['', *self._said.read().strip().splitlines()][-1]
         raise RuntimeError(f'ended with status {self._program.returncode}: {last[:300]}')

@@ -7,10 +7,13 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 
 from skinjax import benchmark, contender, timing
 from skinjax import config as configs
+from skinjax.engine import state
+from skinjax.engine.step import make_step
 from tests.helpers import ROOT, environment
 
 PEER = """
@@ -185,15 +188,11 @@ def test_a_plan_that_measures_nothing():
 @pytest.mark.parametrize('case', sorted(contender.CASES))
 def test_every_case_is_a_network_that_there_is(case):
     """Traced, not compiled: the step takes its state and batch."""
-    import jax
-
-    from skinjax.engine.step import make_step
-
     job = contender.Job(case, batch=4, size=64, devices=1)
     objective = job.objective()
     batch = contender.random_batch(job)
     shapes = jax.eval_shape(
-        lambda key: contender.state.create(objective, key, batch, ema=False), jax.random.key(0)
+        lambda key, batch: state.create(objective, key, batch, ema=False), jax.random.key(0), batch
     )
     after, metrics = jax.eval_shape(make_step(objective), shapes, batch, jax.random.key(1))
     assert jax.tree.structure(after) == jax.tree.structure(shapes) and 'main/main' in metrics

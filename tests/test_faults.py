@@ -6,6 +6,7 @@ import resource
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -27,7 +28,7 @@ def get_config():
 """
 
 
-def settings(objective='baseline', steps=STEPS, width=4) -> configs.Config:
+def settings(objective: Any = 'baseline', steps=STEPS, width=4) -> configs.Config:
     """A checkpoint every SAVED steps."""
     config = configs.train(objective, 'synthetic', {**LINEAR, 'features': width})
     config.data.bias = ('ruler',)

@@ -20,11 +20,11 @@ SLICE = {
 }  # fmt: skip
 
 
-def run(script: str, *arguments: str, status: int = 0, **variables: str) -> str:
+def run(script: str, *arguments: str, env: dict[str, str] | None = None, status: int = 0) -> str:
     """What a launcher prints."""
     done = subprocess.run(
         ['bash', str(LAUNCH / script), *arguments],
-        env={**os.environ, **variables},
+        env={**os.environ, **(env or {})},
         capture_output=True,
         text=True,
         timeout=60,
@@ -65,7 +65,7 @@ def test_local():
 def test_tpu_pod():
     override = '--config.data.bias=("ruler",)'
     words = shlex.split(
-        run('tpu_pod.sh', '--dry-run', 'run', CONFIG, '--workdir=/mnt/a b', override, **POD)
+        run('tpu_pod.sh', '--dry-run', 'run', CONFIG, '--workdir=/mnt/a b', override, env=POD)
         .replace("$'", "'")  # bash's quotes for a line break
         .replace('\\n', '\n')
     )
@@ -76,11 +76,11 @@ def test_tpu_pod():
     there = words[-1]
     assert CONFIG in there and '/mnt/a' in there and 'ruler' in there
     assert there.endswith('--config.distributed')
-    setup = run('tpu_pod.sh', '--dry-run', 'setup', **POD)
+    setup = run('tpu_pod.sh', '--dry-run', 'setup', env=POD)
     assert 'git archive' in setup and 'tpu-vm scp' in setup and 'pip install' in setup
-    assert 'kill' in run('tpu_pod.sh', '--dry-run', 'stop', **POD)
-    assert '--workdir' in run('tpu_pod.sh', '--dry-run', 'run', CONFIG, status=2, **POD)
-    assert 'expected setup' in run('tpu_pod.sh', '--dry-run', 'go', status=2, **POD)
+    assert 'kill' in run('tpu_pod.sh', '--dry-run', 'stop', env=POD)
+    assert '--workdir' in run('tpu_pod.sh', '--dry-run', 'run', CONFIG, status=2, env=POD)
+    assert 'expected setup' in run('tpu_pod.sh', '--dry-run', 'go', status=2, env=POD)
 
 
 def test_slurm():
@@ -91,16 +91,16 @@ def test_slurm():
     assert words[-2:] == [CONFIG, '--workdir=/shared/w']
     job = {'SLURM_JOB_ID': '7', 'DRY_RUN': '1'}
     arguments = (CONFIG, '--workdir=/shared/w')
-    alone = shlex.split(run('slurm.sh', *arguments, SLURM_NTASKS='1', **job))
+    alone = shlex.split(run('slurm.sh', *arguments, env={**job, 'SLURM_NTASKS': '1'}))
     assert alone[0] == 'srun' and tuple(alone[-2:]) == arguments
-    several = shlex.split(run('slurm.sh', *arguments, SLURM_NTASKS='16', **job))
+    several = shlex.split(run('slurm.sh', *arguments, env={**job, 'SLURM_NTASKS': '16'}))
     assert several[-1] == '--config.distributed'
     assert '--workdir=DIR' in run('slurm.sh', '--', CONFIG, status=2)
 
 
 def test_gke_jobset():
     override = "--config.data.bias=('ruler',)"
-    text = run('gke_jobset.sh', '--dry-run', CONFIG, override, **SLICE)
+    text = run('gke_jobset.sh', '--dry-run', CONFIG, override, env=SLICE)
     manifest = yaml.safe_load(text)
     assert manifest['kind'] == 'JobSet' and manifest['metadata']['name'] == 'clgr-1'
     job = manifest['spec']['replicatedJobs'][0]['template']['spec']
@@ -111,8 +111,8 @@ def test_gke_jobset():
     container = pod['containers'][0]
     assert container['resources']['limits'] == {'google.com/tpu': 4}
     assert '${' not in text
-    assert 'HOSTS' in run('gke_jobset.sh', CONFIG, status=1, **{**SLICE, 'HOSTS': ''})
-    assert 'do not belong' in run('gke_jobset.sh', CONFIG, status=2, **{**SLICE, 'IMAGE': 'a b'})
+    assert 'HOSTS' in run('gke_jobset.sh', CONFIG, status=1, env={**SLICE, 'HOSTS': ''})
+    assert 'do not belong' in run('gke_jobset.sh', CONFIG, status=2, env={**SLICE, 'IMAGE': 'a b'})
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_gke_jobset():
 )
 def test_a_pod_ends_well_only_when_the_run_is_done(status, done, want, tmp_path):
     """The shell program of the manifest, with a `python` that only shows how it was called."""
-    manifest = yaml.safe_load(run('gke_jobset.sh', '--dry-run', CONFIG, '--x=a b', **SLICE))
+    manifest = yaml.safe_load(run('gke_jobset.sh', '--dry-run', CONFIG, '--x=a b', env=SLICE))
     pod = manifest['spec']['replicatedJobs'][0]['template']['spec']['template']['spec']
     [program] = pod['containers'][0]['args']
     python = tmp_path / 'python'

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from ml_collections import ConfigDict
 
 from skinjax import config as configs
 from skinjax import prepare, recipes, train
@@ -54,7 +55,7 @@ def digests(work: Path) -> dict[str, str]:
 
 
 def read(work: Path, **fields: Any):
-    config = configs.ConfigDict({**COMMON, **prepared.DEFAULTS, 'root': str(work), **fields})
+    config = ConfigDict({**COMMON, **prepared.DEFAULTS, 'root': str(work), **fields})
     return groups.load(prepared.build, config, 0, training=False)
 
 

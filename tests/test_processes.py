@@ -212,8 +212,12 @@ def test_a_kill_and_a_preemption_lose_nothing(victim, three, tmp_path):
         ends = [member.end() for member in members]
         assert time.monotonic() - begin < 30
     for k, (status, error) in enumerate(ends):
-        assert status == (-signal.SIGKILL if k == victim else 1), (k, status, error)
-        if k != victim:
+        if k == victim:
+            assert status == -signal.SIGKILL
+        elif victim == 0 and status == -signal.SIGABRT:  # JAX itself was the first to notice
+            assert 'another task died' in error or 'leader' in error, error
+        else:
+            assert status == 1, (k, status, error)
             assert f'error: process {k}: another process of this run has ended' in error
     assert len(values(work)) < STEPS and not (work / 'DONE').exists()
 

@@ -1,11 +1,11 @@
 """Convolution as every encoder uses it, with operations that are fast on CPUs.
 
-XLA's grouped convolution is slow there, its gradients above all. Where every channel has a filter of
-its own, a sum of shifted products takes a thirtieth of the time; groups of several channels are
-joined to dense convolutions with zeros between them, in a three-hundredth. A 1x1 convolution is one
-matrix product, and so are its gradients; with a stride, of some of the pixels. The input's gradient
-of many channels at few pixels is one product too, whose columns are added up where they belong.
-Other platforms keep XLA's (see `forms.py`).
+XLA's grouped convolution is slow there, its gradients above all. Where every channel has a filter
+of its own, a sum of shifted products takes a thirtieth of the time; groups of several channels are
+joined to dense convolutions with zeros between them, which takes a three-hundredth. A 1x1
+convolution is one matrix product, and so are its gradients; with a stride, of some of the pixels.
+The input's gradient of many channels at few pixels is one product too, whose columns are added up
+where they belong. Other platforms keep XLA's (see `forms.py`).
 """
 
 import itertools

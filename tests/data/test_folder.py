@@ -111,7 +111,7 @@ def change(row, column, value):
         (
             rows,
             {'bias': ('rulers',)},
-            r"no column 'rulers'; known: 'image', .*did you mean 'ruler'\?; --config.data.bias says",
+            r"no column 'rulers'; .*did you mean 'ruler'\?; --config.data.bias says",
         ),
         (rows, {'split': 'fold'}, "no column 'fold'"),
         (rows, {'mask': 'masks'}, "no column 'masks'"),

@@ -5,11 +5,13 @@ quarter whose bias values are unknown, so that a mean of the devices' means woul
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from skinjax import config as configs
 from skinjax.data.records import COMMON
@@ -135,7 +137,7 @@ def test_norm_groups_matter_to_a_standardising_head():
 @pytest.mark.parametrize('method', METHODS)
 def test_a_padded_last_batch_on_four_devices_is_its_rows_on_one(method):
     """A device that has padding alone included. Without standardisation, which sees all rows."""
-    fields = PLAIN if method in UNLEARNERS else {}
+    fields: Any = PLAIN if method in UNLEARNERS else {}
     if method == 'unlearning':
         head = configs.find('objectives', method).DEFAULTS['heads']['ruler']
         fields = {'heads': {'ruler': {**head, 'standardize': False}}}
@@ -154,7 +156,7 @@ def test_a_padded_last_batch_on_four_devices_is_its_rows_on_one(method):
 @pytest.mark.parametrize('devices', [1, 2, 4])
 def test_a_split_that_does_not_divide_is_mapped_row_by_row(devices):
     records = tiny_records(13, size=4)
-    config = configs.ConfigDict({**COMMON, 'image_size': 4, 'batch_size': 8})
+    config = ConfigDict({**COMMON, 'image_size': 4, 'batch_size': 8})
     mesh = Mesh.create('jit', devices)
     run = compile_map(
         lambda scale, rows: {'sum': scale * rows['image'].astype(jnp.float32).sum((1, 2, 3))}, mesh
