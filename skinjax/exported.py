@@ -120,18 +120,26 @@ def _checked(path: Path, sha: str | None) -> bytes:
 
 def _decode(path: Path, size: int) -> np.ndarray:
     import cv2
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     data = path.read_bytes()
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as header:
             jpeg, (width, height) = header.format in ('JPEG', 'MPO'), header.size
+            mode, clear = header.mode, 'transparency' in header.info
+            if width * height <= MAX_PIXELS and (clear or mode in ('LA', 'PA', 'RGBA')):
+                # What is transparent becomes white, as people see it.
+                pixels = np.array(ImageOps.exif_transpose(header).convert('RGBA'), np.uint32)
+                colour, alpha = pixels[..., :3], pixels[..., 3:]
+                return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         raise ValueError(f'{path}: no readable picture; expected {", ".join(FORMATS)}') from None
     if width * height > MAX_PIXELS:
         raise ValueError(f'{path}: more than {MAX_PIXELS} pixels ({width} x {height})')
-    # A JPEG can be decoded at 1/2, 1/4 or 1/8; twice the wanted size is left to average over.
-    factor = next((f for f in (8, 4, 2) if jpeg and min(width, height) >= 2 * f * size), 1)
+    if mode in ('F', 'I'):
+        raise ValueError(f'{path}: 32 bits a sample; expected 8 or 16')
+    # A JPEG can be decoded at 1/2, 1/4 or 1/8; half as much again is left to average over.
+    factor = next((f for f in (8, 4, 2) if jpeg and 2 * min(width, height) >= 3 * f * size), 1)
     flags = getattr(cv2, f'IMREAD_REDUCED_COLOR_{factor}') if factor > 1 else cv2.IMREAD_COLOR
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if image is None:

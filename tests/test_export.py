@@ -142,12 +142,13 @@ def test_a_picture_is_classified_without_skinjax(source, folder, tmp_path):
 
 @pytest.mark.parametrize('geometry', images.GEOMETRIES)
 @pytest.mark.parametrize(
-    ('shape', 'suffix'), [((300, 200), 'jpg'), ((40, 90), 'png'), ((20, 70), 'png')]
+    ('shape', 'suffix'),
+    [((300, 200, 3), 'jpg'), ((40, 90, 3), 'png'), ((20, 70, 3), 'png'), ((40, 30, 4), 'png')],
 )
 def test_pictures_are_read_as_in_training(geometry, shape, suffix, folder, tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / f'picture.{suffix}'
-    cv2.imwrite(str(path), rng.integers(0, 256, (*shape, 3)).astype(np.uint8))
+    cv2.imwrite(str(path), rng.integers(0, 256, shape).astype(np.uint8))
     model = exported.Model(folder)
     model.facts['input']['geometry'] = geometry
     assert np.array_equal(model.read(path), images.decode(path, 32, geometry=geometry))
