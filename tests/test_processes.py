@@ -43,7 +43,7 @@ with startup.fail_fast():
 """
 
 
-STEPS, SAVED = 120, 10  # of the long runs: in all, and between two checkpoints
+STEPS, SAVED = 240, 10  # of the long runs: in all, and between two checkpoints
 EXACT = 8  # steps after which sums in another order have not yet grown beyond five digits
 
 

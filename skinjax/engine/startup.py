@@ -22,7 +22,10 @@ HEARTBEAT = 20  # seconds; JAX's own hundred would leave a pod waiting for a dea
 ANYHOW = ('distributed',)  # says how a run is started, not what it is
 CACHED_SECONDS = 0.1  # programs that take longer to compile are kept
 # What the errors of collectives say when another process is gone.
-GONE = ('Gloo', 'Connection reset', 'Connection closed', 'UNAVAILABLE', 'Socket closed')
+GONE = (
+    'Gloo', 'Connection reset', 'Connection closed', 'UNAVAILABLE', 'Socket closed',
+    'CoordinationService',
+)  # fmt: skip
 
 
 def default_workdir(config_argument: str) -> str:

@@ -157,7 +157,8 @@ def write(root: Path, rows) -> Path:
 
 def test_a_table_with_images(root):
     (root / 'mclass.txt').write_text('ISIC_0000007\nISIC_9999999\n', encoding='utf-8')
-    found = groups.load(isic2017_2020.build, config(root, leave_out='mclass.txt'), 0)
+    settings = config(root, leave_out='mclass.txt')
+    found = groups.load(isic2017_2020.build, settings, 0, training=False)
     assert {name: records.ids.tolist() for name, records in found.splits.items()} == {
         'train': ['ISIC_0000001', 'ISIC_0000006', 'ISIC_0000011'],
         'val': ['ISIC_0000002', 'ISIC_0000003', 'ISIC_0000004'],
