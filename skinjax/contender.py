@@ -152,6 +152,7 @@ def product(job: Job) -> tuple[timing.Run, dict[str, Any]]:
 
 
 def fresh(job: Job, mesh: Mesh, objective: Any) -> state.TrainState:
+    """The initial state of training, on the devices."""
     zeros = {name: jnp.zeros_like(value) for name, value in random_batch(job).items()}
     create = jax.jit(lambda key: state.create(objective, key, zeros, ema=False))
     return mesh.distribute(create(jax.random.key(0)))
@@ -219,6 +220,7 @@ def device_memory() -> int:
 
 
 def main() -> None:
+    """Say what this program is, then answer commands."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Int
 
 from skinjax.data import instrument, leave_out, published
 from skinjax.data.files import records_from_table
 from skinjax.data.labels import Variable, one_against_rest
 from skinjax.data.records import DataSet, Records
+from skinjax.data.splits import stratified_split
 from skinjax.data.table import Table
 
 DEFAULTS: dict[str, Any] = {
@@ -217,31 +218,6 @@ def known_of(splits: Mapping[str, Records], variables: Iterable[str]) -> list[st
     return [v for v in variables if any((part.bias[v] >= 0).any() for part in splits.values())]
 
 
-def divide(
-    labels: Int[np.ndarray, ' n'],
-    groups: Shaped[np.ndarray, ' n'],
-    seed: int,
-    tenths: Mapping[str, int],
-) -> Shaped[np.ndarray, ' n']:
-    """Split of each row, so many `tenths` each: groups undivided, seeded, in time linear in n.
-
-    Groups are dealt out in turn, sorted by the rarest class in them and their size (in powers of
-    two): over thousands of groups as even as `splits.stratified_split`, which takes far longer.
-    """
-    frequency = np.bincount(labels)[labels]
-    names, of = np.unique(groups, return_inverse=True)
-    commonest_first = np.argsort(-frequency, kind='stable')
-    rarest = np.empty(len(names), np.int64)
-    rarest[of[commonest_first]] = labels[commonest_first]  # the last one stays
-    sizes = np.log2(np.bincount(of)).astype(np.int64)
-    order = np.lexsort((np.random.default_rng(seed).random(len(names)), sizes, rarest))
-    # Neighbours in the order get different splits: train, test, train, train, val, ...
-    turns = sorted(((k + 0.5) / n, name) for name, n in tenths.items() for k in range(n))
-    split = np.empty(len(names), object)
-    split[order] = np.resize([name for _, name in turns], len(names))
-    return split.astype(str)[of]
-
-
 def _divided(part: Records, seed: int, tenths: Mapping[str, int]) -> dict[str, Records]:
-    of = divide(part.labels, part.groups, seed, tenths)
+    of = stratified_split(part.labels, part.groups, seed, tenths)
     return {name: part.select(of == name) for name in tenths}

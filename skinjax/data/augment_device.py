@@ -242,11 +242,6 @@ def apply(name: str, array: Num[Array, 'b h w *c'], draws: Num[Array, 'b *n']) -
     return moved[..., 0] if mask else moved
 
 
-def augment_batch(keys: Key[Array, ' b'], images: Images, names: Sequence[str]) -> Images:
-    """`augment` of images alone."""
-    return augment(keys, {'image': images}, names)['image']
-
-
 def normalize(
     images: UInt8[Array, 'b h w c'],
     mean: Sequence[float],

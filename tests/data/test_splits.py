@@ -31,8 +31,8 @@ def test_split_shares():
     for split, share in (('train', 0.7), ('val', 0.1), ('test', 0.2)):
         assert (names == split).sum() == 200 * share
         assert labels[names == split].sum() == 40 * share
-    with pytest.raises(ValueError, match='10 folds need as many groups of rows, found 4'):
-        splits.stratified_split(labels[:4], np.arange(4), 0, {'train': 8, 'val': 2})
+    with pytest.raises(ValueError, match='2 splits need as many groups of rows, found 1'):
+        splits.stratified_split(labels[:4], np.zeros(4, int), 0, {'train': 8, 'val': 2})
 
 
 def test_folds_of_too_few_rows():
