@@ -143,6 +143,27 @@ def test_killed_at_three_moments(photographs, undisturbed, tmp_path):
 
 
 @pytest.mark.slow
+def test_rate_of_photographs(tmp_path):
+    """At least 300 images a second of one core, from JPEG of 1024 x 768."""
+    rng, root = np.random.default_rng(0), tmp_path / 'data'
+    root.mkdir()
+    for k in range(100):
+        coarse = rng.integers(60, 220, (24, 32, 3), np.uint8)
+        photo = cv2.resize(coarse, (1024, 768), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+        photo += rng.integers(-4, 5, photo.shape, np.int16)  # grain: 141 kB
+        name = str(root / f'{k}.jpg')
+        cv2.imwrite(name, photo.clip(0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 92])
+    rows = [f'{k}-{copy},{k}.jpg,{k % 2}\n' for copy in range(15) for k in range(100)]
+    (root / 'records.csv').write_text('id,image,label\n' + ''.join(rows), encoding='utf-8')
+    config = settings('folder', data__root=str(root), data__bias=(), workers=1)
+    began = time.process_time()
+    prepare.run(config, tmp_path / 'w')
+    rate = 1500 / (time.process_time() - began)
+    print(f'{rate:.0f} images a second of processor time')
+    assert rate >= 300
+
+
+@pytest.mark.slow
 def test_real_images_killed_at_ten_moments(tmp_path):
     if not ISIC2017.is_dir():
         pytest.skip('no ../shared/data/isic2017')

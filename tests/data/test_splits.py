@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,19 @@ def test_folds_keep_groups_whole_and_classes_even():
         assert labels[folds == fold].mean() == pytest.approx(labels.mean(), abs=0.06)
     np.testing.assert_array_equal(folds, splits.stratified_folds(labels, names, 5, seed=3))
     assert (folds != splits.stratified_folds(labels, names, 5, seed=4)).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('patients', 'folds'), [(4657, 5), (33000, 5), (33000, 10)])
+def test_folds_of_many_rows_take_seconds(patients, folds):
+    rng = np.random.default_rng(0)
+    labels = (rng.random(34905) < 1010 / 34905).astype(np.int32)
+    began = time.process_time()
+    found = splits.stratified_folds(labels, rng.integers(0, patients, 34905), folds, seed=0)
+    took = time.process_time() - began
+    print(f'{patients} groups, {folds} folds: {took:.1f} s, rows {np.bincount(found)}')
+    assert took < 10
+    assert np.ptp(np.bincount(found)) < 0.02 * 34905 / folds
 
 
 def test_split_shares():
