@@ -5,12 +5,13 @@
         --config.data.root=FOLDER
 
 Without a variant the run's own data are used; a variant is the name of a data source, whose
-images must then be brought to the size that the run was trained on.
+images must then be brought to the size that the run was trained on. Runs of another task than
+classification need its name: `segmentation`, or with a data source `segmentation_ham10000`.
 """
 
 from skinjax import config as configs
 
 
-def get_config(source: str = ''):
+def get_config(variant: str = ''):
     """Kind 'evaluate' for the run in `init_from`."""
-    return configs.evaluate(source)
+    return configs.evaluate(variant)

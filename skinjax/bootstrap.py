@@ -143,6 +143,22 @@ def bootstrap_mean_auc(
     return interval(float(mean_of(values[averaged])), means, level), each
 
 
+def bootstrap_mean(
+    values: Float[np.ndarray, ' n'],
+    n: int = RESAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
+    groups: Groups | None = None,
+) -> Interval:
+    """Mean of the values with its interval; nan without values."""
+    values = np.asarray(values, np.float64)
+    if not values.size:
+        return interval(float('nan'), np.empty(0), level)
+    draws = resample_counts(np.zeros(len(values), int), n, seed, groups)
+    blocks = [counts @ values / counts.sum(axis=1) for counts in draws]
+    return interval(float(values.mean()), _joined(blocks), level)
+
+
 def bootstrap_specificity_at(
     labels: Labels,
     scores: Scores,

@@ -112,10 +112,8 @@ def collect(config: Any, planned: Mapping[tuple[str, int, int], tuple[Any, Path]
     Raises:
         ValueError: no run has the figure, or it is no number.
     """
-    from skinjax import evaluate
-
     values: Values = {name: {column: [] for column, _ in config.columns} for name in config.runs}
-    found = {key: evaluate.read_results(folder) for key, (_, folder) in planned.items()}
+    found = {key: rundir.read_results(folder) for key, (_, folder) in planned.items()}
     _check_columns(config, list(found.values()))
     for name, seed in itertools.product(config.runs, config.seeds):
         folds = [found[name, seed, fold] for fold in range(max(config.folds, 1))]

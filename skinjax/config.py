@@ -8,7 +8,7 @@ import dataclasses
 import importlib
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,9 +20,12 @@ Config = Any
 
 KINDS = (
     'train', 'evaluate', 'compare', 'generate', 'inspect', 'prepare', 'export', 'convert',
-    'benchmark',
+    'benchmark', 'purify', 'audit',
 )  # fmt: skip
-PLUGINS = {'data': 'data', 'model': 'models', 'objective': 'objectives'}  # section -> folder
+CLASSIFICATION = 'classification'  # the task of models and objectives that do not name theirs
+PLUGINS = {  # section -> folder
+    'data': 'data', 'model': 'models', 'objective': 'objectives', 'audit': 'audits',
+}  # fmt: skip
 
 TRAIN = {
     'epochs': 10,  # 0 with head_first: that head and no training
@@ -37,18 +40,6 @@ TRAIN = {
     'keep': 2,  # newest checkpoints to keep, besides the best
     'select': 'last',  # checkpoint of the final evaluation: last | best (validation AUC)
     'tensorboard': False,
-}
-EVALUATE = {
-    'batch_size': 256,
-    'splits': (),  # empty: all but train
-    'tta': False,  # average the probabilities of the eight flips and transposes
-    'threshold': 'youden',  # chosen on the validation split; or balanced, sensitivity=0.9, a number
-    'bootstrap': 1000,
-    'mean_over': (),  # classes whose AUCs are averaged, with more than two; empty: all
-    'probes': ('linear', 'mlp'),
-    'probe_split': '',  # empty: balanced, test, or the last split
-    'probe_folds': 5,
-    'beside': '',  # folder of real images shown beside the data in the report
 }
 
 
@@ -79,10 +70,16 @@ def find(folder: str, name: str) -> ModuleType:
     return module
 
 
-def siblings(folder: str) -> list[str]:
-    """Names of the plug-ins of a folder: the modules that define `build`."""
+def siblings(folder: str, task: str = '') -> list[str]:
+    """Names of the plug-ins of a folder, or of those for one task: modules that define `build`."""
     files = sorted((Path(__file__).parent / folder).glob('*.py'))
-    return [f.stem for f in files if '\ndef build(' in f.read_text(encoding='utf-8')]
+    names = [f.stem for f in files if '\ndef build(' in f.read_text(encoding='utf-8')]
+    return [name for name in names if task in ('', task_of(folder, name))]
+
+
+def task_of(folder: str, name: str) -> str:
+    """What a model or an objective is for: its `TASK`, one of skinjax/tasks."""
+    return getattr(find(folder, name), 'TASK', CLASSIFICATION)
 
 
 def plugin(folder: str, name: str, **fields: Any) -> dict[str, Any]:
@@ -108,12 +105,14 @@ def train(
     model: dict[str, Any] | str = 'resnet',
 ) -> Config:
     """Defaults of kind 'train' with the given plug-ins (a name, or what `plugin` returns)."""
+    from skinjax import tasks
     from skinjax.engine import optimizers
-    from skinjax.models import options
 
     def parts(folder, value):
         return plugin(folder, value) if isinstance(value, str) else value
 
+    learned = parts('objectives', objective)
+    network = parts('models', model)
     config = _config(
         {
             'kind': 'train',
@@ -122,20 +121,48 @@ def train(
             'devices': 0,  # 0: all
             'distributed': False,  # join the other processes of a pod or cluster first
             'data': {**records.COMMON, **parts('data', data)},
-            'model': {**options.COMMON, **parts('models', model)},
-            'objective': parts('objectives', objective),
+            'model': {**_common('model', network['name']), **network},
+            'objective': learned,
             'optimizer': dict(optimizers.DEFAULTS),
             'train': dict(TRAIN),
-            'evaluate': dict(EVALUATE),
+            'evaluate': dict(tasks.named(task_of('objectives', learned['name'])).EVALUATE),
         }
     )
     return config.lock()
 
 
-def evaluate(source: str = '') -> Config:
-    """Defaults of kind 'evaluate', with the data section of `source` where one is named."""
+def _common(section: str, name: str) -> dict[str, Any]:
+    """The fields that plug-in `name` shares with the others of its section."""
+    if section == 'data':
+        return records.COMMON
+    if section != 'model':
+        return {}
+    from skinjax.models import options
+
+    known = getattr(find('models', name), 'OPTIONS', options.COMMON)
+    return {field: options.COMMON[field] for field in known}
+
+
+def only_classifiers(kind: str, source: Path, run: Config) -> None:
+    """Raise ValueError where kind `kind` is given a run of another task."""
+    if (task := task_of('models', run.model.name)) != CLASSIFICATION:
+        raise ValueError(f'{source} is a run of {task}, and kind {kind!r} knows classifiers alone')
+
+
+def evaluate(variant: str = '') -> Config:
+    """Defaults of kind 'evaluate'.
+
+    Args:
+        variant: a task of the run (classification where none is named), a data source, with which
+            the data section is that of the source, or both: 'segmentation_ham10000'.
+    """
+    from skinjax import tasks
+
+    first, _, rest = variant.partition('_')
+    task, source = (first, rest) if first in tasks.NAMES else (CLASSIFICATION, variant)
     data = {**records.COMMON, **plugin('data', source)} if source else {}
-    section = {**EVALUATE, 'tta': 'run'}  # on | off | run: as the run did
+    section = dict(tasks.named(task).EVALUATE)
+    section |= {'tta': 'run'} if 'tta' in section else {}  # on | off | run: as the run did
     values = {'kind': 'evaluate', 'init_from': '', 'devices': 0, 'evaluate': section}
     return _config({**values, 'data': data}).lock()
 
@@ -181,6 +208,40 @@ def prepare(source: str = '') -> Config:
     return _config(values).lock()
 
 
+def purify(source: str = '', editors: Iterable[str] = ('hair',)) -> Config:
+    """Defaults of kind 'purify' for a data source; '' is 'synthetic'.
+
+    Args:
+        source: of the images.
+        editors: in order; those of the package can be exchanged later by `chain`.
+    """
+    data = {**records.COMMON, **plugin('data', source or 'synthetic')}
+    names = dict.fromkeys([*siblings('editors'), *editors])
+    values = {
+        'kind': 'purify',
+        'seed': 0,
+        'data': {**data, 'image_size': 256, 'with_mask': True, 'cache': False},
+        'chain': tuple(editors),  # names of editors, in order
+        'editors': {editor_key(n): dict(find('editors', n).DEFAULTS) for n in names},
+        'workers': 0,  # threads; 0: as many as there are cores
+    }
+    return _config(values).lock()
+
+
+def editor_key(name: str) -> str:
+    """Where the options of an editor stand in `config.editors`: its name without dots."""
+    return name.replace('.', '_')
+
+
+def audit(name: str, **fields: Any) -> Config:
+    """Defaults of kind 'audit' for the audit `name`, with `fields` of it replaced.
+
+    Raises:
+        ValueError: unknown audit or field.
+    """
+    return _config({'kind': 'audit', 'audit': plugin('audits', name, **fields)}).lock()
+
+
 def export(**fields: Any) -> Config:
     """Defaults of kind 'export', with `fields` replaced.
 
@@ -200,7 +261,7 @@ def export(**fields: Any) -> Config:
 def _networks() -> dict[str, dict[str, Any]]:
     """Model sections by family (its default) and by variant."""
     found = {}
-    for family in siblings('models'):
+    for family in siblings('models', CLASSIFICATION):
         variants = getattr(find('models', family), 'VARIANTS', ())
         found[family] = plugin('models', family)
         found |= {variant: plugin('models', family, variant=variant) for variant in variants}
@@ -213,14 +274,12 @@ def convert(variant: str = '') -> Config:
     Raises:
         ValueError: no model file has such a variant.
     """
-    from skinjax.models import options
-
     model = {}
     if variant:
         known = _networks()
         if variant not in known:
             raise ValueError(f'unknown network {variant!r}: choose one of {", ".join(known)}')
-        model = {**options.COMMON, **known[variant]}
+        model = {**_common('model', known[variant]['name']), **known[variant]}
     values = {
         'kind': 'convert',
         'source': '',  # file of weights, or directory of a run or of a converted checkpoint
@@ -286,6 +345,8 @@ def resolve(config: Config, given: Mapping[str, Any] | None = None) -> Config:
     for section in PLUGINS:
         if section in config and len(config[section]):
             _belongs(section, config[section])
+    if 'objective' in config and 'model' in config:
+        _same_task(config)
     _keeps_names(given or {})
     config = config.copy_and_resolve_references()
     if 'objective' in config and config.objective.get('bias') == '':
@@ -299,10 +360,8 @@ def resolve(config: Config, given: Mapping[str, Any] | None = None) -> Config:
 
 
 def _belongs(section: str, values: Config) -> None:
-    from skinjax.models import options
-
-    common = {'data': records.COMMON, 'model': options.COMMON}.get(section, {})
-    known = {'name', *common, *find(PLUGINS[section], values.name).DEFAULTS}
+    own = find(PLUGINS[section], values.name).DEFAULTS
+    known = {'name', *_common(section, values.name), *own}
     for fields, what in (
         (known - set(values), 'lacks its fields'),
         (set(values) - known, 'has fields that it does not know,'),
@@ -312,6 +371,15 @@ def _belongs(section: str, values: Config) -> None:
                 f'config.{section}.name is {values.name!r}, but config.{section} {what} '
                 f'{sorted(fields)}: start from a config made for it'
             )
+
+
+def _same_task(config: Config) -> None:
+    found = task_of('models', config.model.name), task_of('objectives', config.objective.name)
+    if found[0] != found[1]:
+        raise ValueError(
+            f'objective {config.objective.name!r} is for {found[1]}, model {config.model.name!r} '
+            f'for {found[0]}: use one of {", ".join(siblings("models", found[1]))}'
+        )
 
 
 def _keeps_names(fields: Mapping[str, Any]) -> None:

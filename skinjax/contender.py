@@ -31,6 +31,7 @@ PUBLISHED = {
     'cap': 0.0, 'standardize': False, 'momentum': 0.9, 'learning_rate': 3e-3, 'head_steps': 1,
     'confusion': 0.03, 'reversal': 0.1,
 }  # fmt: skip
+ADAM = {'name': 'adam', 'learning_rate': 1e-4}
 STEPS_OF_DATA = 4  # batches that mode 'fed' goes through again and again
 
 
@@ -42,6 +43,12 @@ class Case:
     model: str
     model_fields: Mapping[str, Any]
     objective_fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    optimizer: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def masks(self) -> bool:
+        """Whether the objective learns from masks."""
+        return configs.task_of('objectives', self.objective) == 'segmentation'
 
     def sections(self, dtype: str) -> dict[str, dict[str, Any]]:
         """The sections of a config that say so."""
@@ -58,6 +65,7 @@ CASES = {
     'efficientnet_b3': Case('baseline', 'efficientnet', {'variant': 'efficientnet_b3'}),
     'mobilenet_v2': Case('baseline', 'mobilenet', {}),
     'clgr': Case('clgr', 'resnet', {'variant': 'resnet50'}, PUBLISHED),
+    'unet': Case('segmentation', 'dilated_unet', {}, optimizer=ADAM),
 }
 
 
@@ -103,18 +111,23 @@ class Job:
         return DataSet('random', classes, {'ruler': ruler}, {'train': train})
 
     def objective(self):
-        sections = CASES[self.case].sections(self.dtype)
+        case = CASES[self.case]
         data = {**COMMON, 'image_size': self.size, 'batch_size': self.batch, 'bias': ('ruler',)}
-        config = Fields({**sections, 'data': data, 'optimizer': optimizers.DEFAULTS})
+        data |= {'with_mask': case.masks}
+        optimizer = {**optimizers.DEFAULTS, **case.optimizer}
+        config = Fields({**case.sections(self.dtype), 'data': data, 'optimizer': optimizer})
         return configs.find('objectives', config.objective.name).build(config, self.data(), 1000)
 
 
 def random_batch(job: Job) -> dict[str, np.ndarray]:
-    """Noise with both classes and both values of the bias variable in it."""
+    """Noise with both classes and both values of the bias variable in it, perhaps with masks."""
     rng, rows = np.random.default_rng(0), np.arange(job.batch, dtype=np.int32)
     image = rng.integers(0, 256, (job.batch, job.size, job.size, 3), np.uint8)
     codes = {'label': rows % 2, 'ruler': rows // 2 % 2, 'index': rows}
-    return {'image': image, 'valid': np.ones(job.batch, bool), **codes}
+    batch = {'image': image, 'valid': np.ones(job.batch, bool), **codes}
+    if CASES[job.case].masks:
+        batch |= {'mask': image[..., 0] // 128 * 255, 'has_mask': batch['valid']}
+    return batch
 
 
 def compiled(function: Any, *arguments: Any) -> tuple[Any, dict[str, Any]]:
@@ -159,17 +172,16 @@ def fresh(job: Job, mesh: Mesh, objective: Any) -> state.TrainState:
 
 
 def infer(job: Job) -> tuple[timing.Run, dict[str, Any]]:
-    """Logits in evaluation mode."""
+    """Predictions in evaluation mode."""
     mesh, objective = job.mesh, job.objective()
     variables = fresh(job, mesh, objective).variables()
     images = mesh.put_batch(random_batch(job))['image']
-    function = jax.jit(lambda variables, images: objective.predict(variables, images)['logits'])
-    predict, told = compiled(function, variables, images)
+    predict, told = compiled(jax.jit(objective.predict), variables, images)
 
     def run(steps: int) -> None:
         for _ in range(steps):
             last = predict(variables, images)
-        last.block_until_ready()
+        jax.block_until_ready(last)
 
     return run, told
 
@@ -198,7 +210,9 @@ def fed(job: Job) -> tuple[timing.Run, dict[str, Any]]:
     source = configs.plugin('data', 'synthetic', n_train=n, n_val=8, n_test=8)
     sections = CASES[job.case].sections(job.dtype)
     config = configs.train(sections['objective'], source, sections['model'])
+    config.optimizer.update(CASES[job.case].optimizer)
     config.data.update(image_size=job.size, batch_size=job.batch, bias=('ruler',))
+    config.data.with_mask = CASES[job.case].masks
     config.devices = job.devices
     trainer = kind.Trainer(config, kind.load_data(config), Mesh.create('jit', job.devices))
     now, batches = trainer.mesh.distribute(trainer.fresh()), trainer.batches(0)

@@ -89,6 +89,7 @@ def _network(config: Any, source: Path) -> tuple[Any, int]:
                 f'{source} is of kind {run.get("kind")!r} and has no weights of one network: name '
                 'a run of kind train, or a converted checkpoint'
             )
+        configs.only_classifiers('convert', source, run)
         given = config.model or run.model
         if (given.name, given.get('variant')) != (run.model.name, run.model.get('variant')):
             raise ValueError(

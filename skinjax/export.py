@@ -30,6 +30,7 @@ from skinjax.engine.writer import write_atomic, write_json
 from skinjax.models.forms import for_several_platforms
 from skinjax.models.tensor_files import write_safetensors
 from skinjax.serialize import compile_model, flat_weights
+from skinjax.tasks import classification
 
 FILES = ('model.jax', 'weights.safetensors', 'predict.py', 'MODEL_CARD.md', 'model.json')
 PLATFORMS = ('cpu', 'cuda', 'rocm', 'tpu')
@@ -70,7 +71,7 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         print(f'{workdir} is done: {workdir}/MODEL_CARD.md (delete it to run again)', flush=True)
         return facts
     trained = _trained(config, source)
-    results = evaluate.read_results(source)
+    results = rundir.read_results(source)
     cpu = Mesh('jit', tuple(jax.local_devices(backend='cpu')[:1]))
     with _staging(workdir) as staged:
         data, objective, step, variables = evaluate.restore(source, trained, cpu)
@@ -130,6 +131,7 @@ def _trained(config: Any, source: Path) -> Any:
     if config.tta not in ('run', 'on', 'off'):
         raise ValueError(f'config.tta is {config.tta!r}: choose on, off or run (as the run did)')
     trained = rundir.load_trained(config)
+    configs.only_classifiers('export', source, trained)
     if not (source / 'results.json').exists():
         raise FileNotFoundError(
             f'{source} has no results.json: finish the run first, with the command that began it'
@@ -180,7 +182,7 @@ def write(
             'calling_convention': model.calling_convention_version,
             'platforms': list(model.platforms),
         },
-        'versions': evaluate.versions(),
+        'versions': rundir.versions(),
         'data': {'name': data.name, 'bias': {k: list(v) for k, v in data.bias.items()}},
         'seed': trained.seed,
         'run': Path(config.init_from).resolve().name,
@@ -202,7 +204,7 @@ def prove(
     variables: Variables,
     mesh: Mesh,
 ) -> dict[str, Any]:
-    """Compare the files in `folder`, loaded in a fresh process, with `evaluate.Predictor`.
+    """Compare the files in `folder`, loaded in a fresh process, with `classification.Predictor`.
 
     Returns:
         Rows and batch sizes, and the largest difference of each output.
@@ -223,7 +225,7 @@ def prove(
         whole = rows.select(np.arange(len(rows) // size * size))
         # The forms of the exported model, on a machine with a GPU too.
         with for_several_platforms():
-            table, features = evaluate.Predictor(config, objective, mesh)(variables, whole)
+            table, features = classification.Predictor(config, objective, mesh)(variables, whole)
         for name, expected in (('probabilities', table.scores), ('features', features)):
             value = found[f'{name} {size}'][:, -expected.shape[1] :]
             scale = 1.0 if name == 'probabilities' else max(1.0, float(np.abs(expected).max()))

@@ -261,6 +261,33 @@ def comparison_figure(
     return _png(figure)
 
 
+def distribution_figure(
+    values: Mapping[str, np.ndarray], label: str, bins: int = 20, title: str = ''
+) -> bytes:
+    """The share of images in each of equal bins of 0 ... 1: a stepped line for each entry.
+
+    Args:
+        values: name -> [n], nan where there is none; the legend has their means.
+        label: what is measured.
+        bins: their number.
+        title: above the axes.
+    """
+    figure = _new(5.2, 3.6)
+    axes = figure.add_subplot()
+    edges = np.linspace(0, 1, bins + 1)
+    for k, (name, column) in enumerate(values.items()):
+        known = np.asarray(column, np.float64)
+        known = known[~np.isnan(known)]
+        share = np.histogram(known, edges)[0] / max(known.size, 1)
+        mean = f'mean {known.mean():.3f}, ' if known.size else ''
+        axes.stairs(share, edges, **_look(k), label=f'{_text(name)} ({mean}n = {known.size})')
+    _tidy(axes, label, 'share of images')
+    axes.set(xlim=(0, 1), ylim=(0, None), title=_text(title))
+    if values:
+        axes.legend(fontsize='small', loc='best')
+    return _png(figure)
+
+
 def image_grid(
     images: Sequence[Num[np.ndarray, '_ _ ...']],
     titles: Sequence[str] = (),

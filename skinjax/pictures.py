@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Bool, UInt8
 
 if TYPE_CHECKING:
     from skinjax.data.records import DataSet
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 # Bytes above which a picture is made smaller before it is embedded, and its longer side then.
 LARGE = 150_000
 LONG_SIDE = 1100
+# Of outlines: sky blue and orange of Okabe and Ito, which skin has neither of.
+TRUE, PREDICTED = (86, 180, 233), (230, 159, 0)
 
 
 def embed(path: str | os.PathLike[str], side: int = LONG_SIDE) -> bytes:
@@ -65,3 +68,19 @@ def _small(image: np.ndarray, side: int = 128) -> np.ndarray:
     if scale >= 1:
         return image
     return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def outlined(
+    image: UInt8[np.ndarray, 'h w 3'],
+    truth: Bool[np.ndarray, 'h w'],
+    predicted: Bool[np.ndarray, 'h w'],
+) -> UInt8[np.ndarray, 'h w 3']:
+    """A copy of `image` with the outlines of the true (blue) and the predicted mask (orange)."""
+    import cv2
+
+    drawn = image.copy()
+    width = max(1, round(max(image.shape[:2]) / 100))
+    for mask, colour in ((truth, TRUE), (predicted, PREDICTED)):
+        lines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(drawn, lines, -1, colour, width)
+    return drawn

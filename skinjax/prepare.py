@@ -20,6 +20,7 @@ import numpy as np
 from skinjax import config as configs
 from skinjax import report, rundir
 from skinjax.data import cloud, examples, groups, shards, unpack, writing
+from skinjax.data.parallel import Stopped
 from skinjax.data.records import DataSet, choices
 from skinjax.engine.startup import Interrupts
 from skinjax.engine.writer import Progress, read_json, write_atomic, write_json
@@ -133,7 +134,7 @@ def _write(
                 told=progress.update,
                 stopped=lambda: interrupts.signal,
             )
-        except shards.Stopped:
+        except Stopped:
             number = interrupts.signal or 0
     print(f'signal {number}: stopped; the same command continues from here', flush=True)
     raise SystemExit(128 + number)

@@ -9,6 +9,7 @@ What `build_run_report` reads of `results.json`; every block may be missing:
      "insertion": {ARTEFACT: insertion(...)},
      "data": {NAME: value}, "versions": {NAME: value}}
 
+Splits of segmentation and inpainting hold means of images, and their groups values without cells.
 Blocks of other names are shown as they are.
 """
 
@@ -98,6 +99,19 @@ _COLUMNS = {
     'mean_f1': 'mean F1',
     'ece': 'ECE',
     'brier': 'Brier',
+    'jaccard': 'Jaccard',
+    'threshold_jaccard': 'threshold Jaccard',
+    'dice': 'Dice',
+    'pixel_sensitivity': 'pixel sensitivity',
+    'pixel_specificity': 'pixel specificity',
+    'boundary_f': 'boundary F',
+    'rowwise_jaccard': 'row-wise Jaccard',
+    'psnr_hole': 'PSNR in holes',
+    'telea_psnr_hole': 'Telea',
+    'ns_psnr_hole': 'Navier-Stokes',
+    'ssim_hole': 'SSIM in holes',
+    'telea_ssim_hole': 'Telea, SSIM',
+    'ns_ssim_hole': 'Navier-Stokes, SSIM',
 }
 
 
@@ -184,9 +198,12 @@ def _groups(results: Mapping[str, Any]) -> Iterator[Section]:
     ]
     if not found:
         return
-    tables, drawn = [], []
+    tables, drawn = [_value_table(*one) for one in found], []
+    found = [one for one in found if 'cells' in one[2]]  # a classifier's
+    if not found:
+        yield Section('Groups', tables=tables)
+        return
     for split, variable, groups in found:
-        tables.append(_value_table(split, variable, groups))
         if len(drawn) < _GROUP_FIGURES:
             caption = f'{split}: accuracy by class and {variable}'
             drawn.append(

@@ -6,7 +6,9 @@ once DONE is there.
 
 import contextlib
 import fcntl
+import platform
 from collections.abc import Collection, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,25 @@ def read_run(run: str | Path) -> configs.Config:
     return configs.from_json(read_json(path))
 
 
+def read_results(workdir: Path) -> dict[str, Any]:
+    """results.json of a finished run."""
+    return read_json(workdir / 'results.json')
+
+
+def versions() -> dict[str, str]:
+    """What figures of now are computed with."""
+    import jax
+
+    packages = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy', 'scikit-learn')
+    found = {name: metadata.version(name) for name in packages}
+    device = jax.devices()[0]
+    return {
+        'python': platform.python_version(),
+        **found,
+        'device': f'{len(jax.devices())} x {device.device_kind}',
+    }
+
+
 def load_trained(config: configs.Config) -> configs.Config:
     """The config of the run in `config.init_from`, which must be of kind 'train'.
 
@@ -137,6 +158,7 @@ def _completed(values: dict[str, Any]) -> dict[str, Any]:
     parts = {
         name: configs.plugin(folder, values[name]['name'])
         for name, folder in configs.PLUGINS.items()
+        if name in values
     }
     return _overlay(configs.to_json(configs.train(**parts)), values)
 

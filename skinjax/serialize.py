@@ -10,9 +10,9 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array
 
-from skinjax import evaluate
 from skinjax.engine.objective import Objective, Variables
 from skinjax.models.forms import for_several_platforms
+from skinjax.tasks import classification
 
 Weights = dict[str, np.ndarray]
 
@@ -46,8 +46,8 @@ def compile_model(
 def model_function(
     objective: Objective, *, tta: bool
 ) -> Callable[[dict[str, Any], Array], dict[str, Array]]:
-    """What is exported: `evaluate.scorer` with flat weights and a column for every class."""
-    score = evaluate.scorer(objective, tta=tta)
+    """What is exported: `classification.scorer` with flat weights and a column for every class."""
+    score = classification.scorer(objective, tta=tta)
 
     def model(weights: dict[str, Any], images: Array) -> dict[str, Array]:
         out = score(unflatten_dict(weights, sep='/'), images)

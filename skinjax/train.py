@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from skinjax import config as configs
-from skinjax import evaluate, rundir
+from skinjax import evaluate, rundir, tasks
 from skinjax.data import groups, pipeline
 from skinjax.data.augment_device import augment
 from skinjax.data.records import UNKNOWN, DataSet
@@ -24,6 +24,7 @@ from skinjax.engine.startup import ANYHOW, Interrupts, hold
 from skinjax.engine.step import make_step
 from skinjax.engine.writer import MetricWriter, Progress, write_json
 from skinjax.models import linear_head, pretrained
+from skinjax.tasks import classification
 
 SHORTCUT = 0.25  # Cramér's V with the class that is worth a note: ISIC's cameras have .29
 SHOWN = 8  # rows of a bad batch that stand in the error itself
@@ -44,7 +45,7 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     """
     if on_main(lambda: rundir.done(config, workdir, ANYHOW)):
         _say(f'{workdir} is done: {workdir}/report.html (delete it to run again)')
-        return evaluate.read_results(workdir)
+        return rundir.read_results(workdir)
     data = load_data(config)
     mesh = Mesh.create(config.parallel, config.devices)
     mesh.check(config.data.batch_size)
@@ -55,8 +56,8 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         evaluate.note_skipped(data, workdir)
         _say(trainer.summary())
         final, step = trainer.fit(workdir)
-        results = evaluate.judge(config, data, trainer.predict, final.variables(), workdir, step)
-    _say(evaluate.summary(results, data))
+        results = trainer.task.judge(final.variables(), workdir, step)
+    _say(trainer.task.summary(results))
     _say(f'report: {workdir}/report.html')
     return results
 
@@ -90,7 +91,7 @@ class Trainer:
             ema=config.train.ema,
         )
         step, self._unmapped = make(axis=mesh.axis), make()
-        self.predict = evaluate.Predictor(config, self.objective, mesh)
+        self.task = tasks.of(config).Task(config, data, self.objective, mesh)
         self._key = jax.random.key(config.seed)
         self.step = mesh.compile_step(step, jax.random.fold_in(self._key, 1))
         with contextlib.closing(self.batches(0)) as batches:
@@ -147,9 +148,11 @@ class Trainer:
             for note in loaded.notes:
                 _say(f'note: {note}')
         if config.head_first:
+            if not isinstance(self.task, classification.Task):
+                raise ValueError('config.train.head_first is for classifiers alone: set it to 0')
             train = self.data.splits['train']
             linear_head.check(train.labels, train.groups, len(self.data.classes))
-        evaluate.check(self.config, self.data)
+        self.task.check()
 
     def summary(self) -> str:
         """What is about to run."""
@@ -220,7 +223,9 @@ class Trainer:
         config, train = self.config, self.data.splits['train']
         _say(f'fitting the head to the features of {len(train)} images')
         plain = configs.override(config, {'evaluate.tta': False})
-        _, features = evaluate.Predictor(plain, self.objective, self.mesh)(now.variables(), train)
+        _, features = classification.Predictor(plain, self.objective, self.mesh)(
+            now.variables(), train
+        )
         head = linear_head.fit(features, train.labels, train.groups, len(self.data.classes))
         return {'params': {'head': head}}
 
@@ -239,7 +244,7 @@ class Trainer:
             with Interrupts() as interrupts:
                 now = Loop(self, workdir, start).run(now, interrupts)
             if not self.steps:
-                saver.save(self.mesh.collect(now), self.validate(now))
+                saver.save(self.mesh.collect(now), self.validate(now)[0])
             saver.wait()
             return self._choose(now, abstract)
 
@@ -250,12 +255,9 @@ class Trainer:
             return self.saver.restore(best, abstract), best
         return self.mesh.collect(now), self.steps
 
-    def validate(self, now: state.TrainState) -> float:
-        """Validation AUC (mean over classes where there are more than two)."""
-        variables = self.mesh.collect(now).variables()
-        table = self.predict(variables, self.data.splits['val'])[0]
-        names = self.config.evaluate.mean_over
-        return evaluate.score(table, [self.data.classes.index(name) for name in names])
+    def validate(self, now: state.TrainState) -> tuple[float, dict[str, float]]:
+        """The score of the validation split that checkpoints are chosen by, and what is logged."""
+        return self.task.validate(self.mesh.collect(now).variables())
 
 
 class Loop:
@@ -302,9 +304,9 @@ class Loop:
                 if saves or done % self.log_every == 0:
                     self._log(done, out, progress)
                 if evaluates:
-                    score = trainer.validate(now)
-                    out.write(done, 'val', {'auc': score})
-                    self.shown = f', val auc {score:.3f}'
+                    score, found = trainer.validate(now)
+                    out.write(done, 'val', found)
+                    self.shown = ''.join(f', val {name} {v:.3f}' for name, v in found.items())
                 if saves:
                     trainer.saver.save(trainer.mesh.collect(now), score)
                 if stop is not None:

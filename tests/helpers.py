@@ -120,6 +120,11 @@ TINY = {
     'evaluate.batch_size': 32,
 }
 LINEAR = configs.plugin('models', 'tests.objectives.linear_encoder')
+STAND_INS = {  # networks that compile at once, by task
+    'classification': LINEAR,
+    'segmentation': configs.plugin('models', 'tests.objectives.one_conv'),
+    'inpainting': configs.plugin('models', 'partial_unet', levels=2, width=0.02),
+}
 
 
 def small(config: configs.Config, **fields: Any) -> configs.Config:
@@ -137,7 +142,7 @@ def shrink(config: configs.Config, *, linear: bool = False, **fields: Any) -> co
 
     Args:
         config: of kind 'train', 'evaluate' or 'compare' (which keeps its runs and one seed).
-        linear: replace the encoder by a single layer, which compiles at once.
+        linear: replace the network by a single layer, which compiles at once.
         fields: dotted fields, taken where the config has them.
     """
     if config.kind == 'compare':
@@ -151,7 +156,8 @@ def shrink(config: configs.Config, *, linear: bool = False, **fields: Any) -> co
     config = configs.override(config, wanted)
     if linear and 'model' in config:
         with config.unlocked():
-            config.model = configs.train(model=LINEAR).model
+            section = STAND_INS[configs.task_of('models', config.model.name)]
+            config.model = configs.train(config.objective.to_dict(), model=section).model
     return config
 
 

@@ -15,6 +15,7 @@ from skinjax.engine.mesh import Mesh
 from skinjax.engine.objective import Objective
 from skinjax.objectives import network
 from skinjax.predictions import Predictions
+from skinjax.tasks import classification
 from tests.helpers import final_state, shrink, small_run, tiny_records, write_folder
 
 
@@ -33,7 +34,7 @@ TINY = {'data.image_size': 8}
 
 
 def predict(config, objective, records):
-    return evaluate.Predictor(config, objective, Mesh.create('jit'))({'params': {}}, records)
+    return classification.Predictor(config, objective, Mesh.create('jit'))({'params': {}}, records)
 
 
 @pytest.mark.parametrize('batch_size', [4, 7, 64])
@@ -86,7 +87,7 @@ def test_test_time_augmentation_averages_probabilities_and_is_invariant():
 def test_score_is_the_auc():
     ids = np.array(['a', 'b', 'c', 'd'])
     table = Predictions(ids, np.array([0, 0, 1, 1]), np.array([0.1, 0.6, 0.5, 0.9]))
-    assert evaluate.score(table) == 0.75
+    assert classification.score(table) == 0.75
 
 
 def test_kind_evaluate_reproduces_the_run(tmp_path):

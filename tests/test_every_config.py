@@ -15,6 +15,7 @@ from skinjax import config as configs
 from skinjax import recipes, rundir
 from skinjax.data import groups
 from tests.helpers import ISIC2017, ROOT, SHARED, sample_isic2017, shrink, write_folder
+from tests.tasks.lesions import write_disks
 
 
 def load(path: Path) -> Any:
@@ -34,8 +35,16 @@ VARIANTS = {  # besides ''; a comparison runs CLGR in all of its variants
     'double': ('lntl_tabe',),
     'compare_unlearning': recipes.COMPARISONS[1:],
     'compare_finetuning': ('ruler',),
+    'compare_purification': ('hair', 'isic2017'),
+    'segment': ('isic2017', 'folder', 'full'),
     'finetune_isic2017': (*recipes.PLAIN_FINETUNING[1:], 'clgr_dark_corner'),
 }
+JUDGED = {  # by task: folder of tables, and a figure of each split
+    'classification': ('predictions', 'auc'),
+    'segmentation': ('per_image', 'jaccard'),
+    'inpainting': ('per_image', 'psnr_hole'),
+}
+RANGES = {'auc': (0, 1), 'mean_auc': (0, 1), 'jaccard': (0, 1), 'psnr_hole': (1, 60)}
 WHOLE = ('', 'head')  # variants that keep their network: the others differ in data and strengths
 CASES = [
     (name, variant)
@@ -68,6 +77,11 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
+def masks(tmp_path_factory):
+    return write_disks(tmp_path_factory.mktemp('masks') / 'data', n=20)
+
+
+@pytest.fixture(scope='module')
 def prepared(tmp_path_factory, folder):
     fields: dict[str, Any] = {'data.root': str(folder)}
     config = shrink(load(FILES['prepare']).get_config('folder'), **fields)
@@ -94,7 +108,8 @@ def test_config_runs_to_its_end(name, variant, tmp_path, request):
     config = load(FILES[name]).get_config(variant)
     runs = config.runs.values() if config.kind == 'compare' else [config]
     (source,) = {one.data.name for one in runs}
-    fields = {'data.root': str(request.getfixturevalue(source))} if source in SOURCES else {}
+    fixture = 'masks' if (name, source) == ('segment', 'folder') else source
+    fields = {'data.root': str(request.getfixturevalue(fixture))} if source in SOURCES else {}
     if config.kind == 'compare':
         compare(shrink(config, linear=True, **fields), variant, tmp_path / 'w')
         return
@@ -102,13 +117,19 @@ def test_config_runs_to_its_end(name, variant, tmp_path, request):
     results = run(config, tmp_path / 'w')
     assert_whole(tmp_path / 'w')
     assert results['step'] == config.train.steps
+    task = configs.task_of('objectives', config.objective.name)
+    folder, measure = JUDGED.get(task, ('per_image', ''))
     for split, block in results['splits'].items():
-        found = block['auc'] if len(results['data']['classes']) == 2 else block['mean_auc']
-        assert 0 <= found['value'] <= 1
-        assert block['n'] == results['data']['rows'][split]
-        table = (tmp_path / 'w' / 'predictions' / f'{split}.csv').read_text().splitlines()
-        assert len(table) == 1 + block['n']
-    assert set(results['probes']) == set(config.data.bias)
+        if task == 'classification' and len(results['data']['classes']) > 2:
+            measure = 'mean_auc'
+        low, high = RANGES[measure]
+        assert low <= block[measure]['value'] <= high
+        rows = results['data']['rows'][split]
+        assert block['n'] + block.get('clipped', 0) + block.get('without_mask', 0) == rows
+        table = (tmp_path / 'w' / folder / f'{split}.csv').read_text().splitlines()
+        assert len(table) == 1 + rows
+    if task == 'classification':
+        assert set(results['probes']) == set(config.data.bias)
 
 
 def tiny(config: Any, variant: str, fields: dict[str, Any]) -> Any:

@@ -23,6 +23,8 @@ from skinjax.engine.mesh import Mesh
 from skinjax.engine.objective import Objective
 from skinjax.models.tensor_files import write_safetensors
 from skinjax.objectives import network
+from skinjax.predictions import Predictions
+from skinjax.tasks import classification
 from tests.helpers import LINEAR, small, small_run, tiny_data, tiny_records
 
 ROOT = Path(__file__).parents[1]
@@ -73,7 +75,7 @@ def test_the_export_holds_what_is_promised(source, folder):
     assert names == {*export.FILES, 'config.json', 'DONE', rundir.LOCK}
     assert {path.name for path in folder.parent.iterdir()} == {'run', 'out'}
     facts = json.loads((folder / 'model.json').read_text())
-    results = evaluate.read_results(source)
+    results = rundir.read_results(source)
     assert facts['labels'] == ['nevus', 'melanoma'] and facts['input']['size'] == 32
     assert facts['threshold'] == {**results['threshold'], 'tta': False}
     assert facts['jax']['platforms'] == ['cpu', 'cuda', 'tpu']
@@ -114,14 +116,14 @@ def test_of_folders_the_name_alone_is_kept():
 def test_any_batch_size_gives_the_predictions_of_the_run(source, folder):
     pictures, data = validation(source)
     model = exported.Model(folder)
-    table = evaluate.Predictions.read_csv(source / 'predictions' / 'val.csv')
+    table = Predictions.read_csv(source / 'predictions' / 'val.csv')
     for size in (1, 2, 5, len(pictures)):
         out = model(pictures[:size])
         assert out['probabilities'].shape == (size, 2)
         assert np.allclose(out['probabilities'].sum(1), 1, atol=1e-6)
         assert np.allclose(out['probabilities'][:, 1], table.positive[:size], atol=1e-6)
     calls = [model.labels.index(name) for name in model.call(model(pictures)['probabilities'])]
-    threshold = evaluate.read_results(source)['threshold']['value']
+    threshold = rundir.read_results(source)['threshold']['value']
     assert calls == table.predicted(threshold).tolist()
     assert model.labels == data.classes
 
@@ -291,9 +293,9 @@ def test_classes_and_views(model, classes, tta, tmp_path):
     rows = tiny_records(3)
     batch = np.stack([rows.read(row)['image'] for row in range(3)])
     out = jax.jit(compiled.call)(weights, batch)
-    table, features = evaluate.Predictor(config, objective, Mesh('jit', tuple(jax.devices()[:1])))(
-        variables, rows
-    )
+    table, features = classification.Predictor(
+        config, objective, Mesh('jit', tuple(jax.devices()[:1]))
+    )(variables, rows)
     assert out['probabilities'].shape == (3, classes)
     assert np.allclose(out['probabilities'][:, -table.scores.shape[1] :], table.scores, atol=1e-6)
     assert np.allclose(out['features'], features, atol=1e-6)

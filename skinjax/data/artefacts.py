@@ -41,21 +41,33 @@ def add(
     Raises:
         ValueError: for a name that is not in `ARTEFACTS`.
     """
+    image, coverage = cover(scene, names, seed, index)
+    return image, {name: share > 0 for name, share in coverage.items()}
+
+
+def cover(
+    scene: Scene, names: tuple[str, ...], seed: int, index: int
+) -> tuple[Float[np.ndarray, 's s 3'], dict[str, Float[np.ndarray, 's s']]]:
+    """As `add`, with the share of each pixel, 0 to 1, that the artefact covers and leaves visible.
+
+    Raises:
+        ValueError: for a name that is not in `ARTEFACTS`.
+    """
     unknown = set(names) - set(ARTEFACTS)
     if unknown:
         raise ValueError(f'unknown artefacts {sorted(unknown)}; there are {", ".join(ARTEFACTS)}')
-    image, masks = scene.image, {}
+    image, coverage = scene.image, {}
     for stream, (name, drawing) in enumerate(ARTEFACTS.items(), _FIRST_STREAM):
         if name not in names:
             continue
-        touched = np.zeros(image.shape[:2], bool)
+        clear = np.ones(image.shape[:2], np.float32)
         for alpha, colour in drawing(generator(seed, index, stream), scene):
             alpha = np.where(alpha < _FAINTEST, 0, alpha).astype(np.float32)
             image = blend(image, alpha, colour)
-            touched |= alpha > 0
-            masks = {earlier: mask & (alpha < 1) for earlier, mask in masks.items()}
-        masks[name] = touched
-    return image, masks
+            clear = clear * (1 - alpha)
+            coverage = {earlier: share * (1 - alpha) for earlier, share in coverage.items()}
+        coverage[name] = 1 - clear
+    return image, coverage
 
 
 def _bubbles(rng, scene):

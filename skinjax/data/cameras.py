@@ -47,7 +47,7 @@ def take(
     if camera is None:
         return _round(image)
     size = len(image)
-    jitter = _JITTER * np.clip(rng.standard_normal(8, dtype=np.float32), -3, 3)
+    jitter = _jitter(rng)
     factor = np.exp(jitter)
     _, _, _, gamma, saturation, _, blur, grain = _CAMERAS[camera].tolist()
     gain = _CAMERAS[camera, :3] * factor[:3] * factor[7]
@@ -59,6 +59,20 @@ def take(
     image = grey + (image - grey) * (saturation * float(factor[4]))
     image = _blur(image, blur * float(factor[6]) * size / 64)
     return _round(image + grain * (rng.standard_normal(image.shape, dtype=np.float32) @ _GRAIN))
+
+
+def spread(
+    share: Float[np.ndarray, 's s'], rng: np.random.Generator, camera: int | None
+) -> Float[np.ndarray, 's s']:
+    """What the blur of `take`, given a generator in the same state, makes of a map."""
+    if camera is None:
+        return share
+    blur = float(_CAMERAS[camera, 6]) * float(np.exp(_jitter(rng))[6])
+    return _blur(share, blur * len(share) / 64)
+
+
+def _jitter(rng: np.random.Generator) -> Float[np.ndarray, '8']:
+    return _JITTER * np.clip(rng.standard_normal(8, dtype=np.float32), -3, 3)
 
 
 def _round(image) -> UInt8[np.ndarray, 's s 3']:

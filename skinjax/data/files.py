@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,7 @@ def records_from_table(
     columns: Mapping[str, np.ndarray] | None = None,
     image: str = 'image',
     mask: str = '',
+    artefact: str = '',
     geometry: str = 'squash',
     sizes: bool = False,
 ) -> Records:
@@ -100,6 +101,8 @@ def records_from_table(
         image: column of image names; an empty cell is an error.
         mask: column of mask names ('' = no masks); an empty cell is a row without a mask. Masks are
             read if `config.with_mask` asks for them.
+        artefact: column of further masks, of what an editor has removed; read as those are, and
+            all zero in a row without one.
         geometry: of `images.decode`.
         sizes: add columns `width` and `height` of the image files, 0 where one is unreadable.
 
@@ -111,30 +114,30 @@ def records_from_table(
     check_ids(table, ids)
     must_exist = config.on_error == 'raise'
     files = resolve(table, root, image, must_exist=must_exist)
-    masks = [''] * len(files)
-    if mask and config.with_mask:
-        masks = resolve(table, root, mask, required=False, must_exist=must_exist)
     size = config.image_size
+
+    def further(column: str) -> list[str]:
+        if not (column and config.with_mask):
+            return [''] * len(files)
+        return resolve(table, root, column, required=False, must_exist=must_exist)
+
+    masks, artefacts = further(mask), further(artefact)
     extra = dict(columns or {})
     if must_exist or sizes:
-        shapes = np.zeros((len(files), 2), np.int32)
-        for row, (name, mask_name) in enumerate(zip(files, masks, strict=True)):
-            try:
-                with _named(table, row):
-                    shapes[row] = images.header(name)[1:]
-                    if mask_name:
-                        images.header(mask_name)
-            except (OSError, ValueError):
-                if must_exist:
-                    raise
+        shapes = _shapes(table, list(zip(files, masks, artefacts, strict=True)), must_exist)
         if sizes:
             extra |= {'width': shapes[:, 0], 'height': shapes[:, 1]}
+    both = any(artefacts)
 
     def read(row: int) -> dict[str, np.ndarray]:
         with _named(table, row):
             example = {'image': images.decode(files[row], size, geometry=geometry)}
             if masks[row]:
                 example['mask'] = images.decode_mask(masks[row], size, geometry=geometry)
+            if artefacts[row]:
+                example['artefact'] = images.decode_mask(artefacts[row], size, geometry=geometry)
+            elif both:
+                example['artefact'] = np.zeros((size, size), np.uint8)
         return example
 
     return Records(
@@ -146,6 +149,25 @@ def records_from_table(
         extra,
         np.array(files),
     )
+
+
+def _shapes(
+    table: Table, files: Sequence[tuple[str, ...]], must_exist: bool
+) -> Int[np.ndarray, 'n 2']:
+    """Width and height of the first file of each row, by its header; the others are looked at."""
+    from skinjax.data import images
+
+    shapes = np.zeros((len(files), 2), np.int32)
+    for row, (first, *others) in enumerate(files):
+        try:
+            with _named(table, row):
+                shapes[row] = images.header(first)[1:]
+                for other in filter(None, others):
+                    images.header(other)
+        except (OSError, ValueError):
+            if must_exist:
+                raise
+    return shapes
 
 
 @contextlib.contextmanager

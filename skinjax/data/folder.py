@@ -30,6 +30,7 @@ DEFAULTS: dict[str, Any] = {
     'split': 'split',  # without the column: 7 / 1 / 2 tenths, stratified, groups undivided
     'group': 'group',  # without the column: every row is its own group
     'mask': 'mask',  # without the column: no masks
+    'artefact': 'artefact',  # masks of what kind 'purify' has removed
     'classes': (),  # names in order, () = as in dataset.json, or the labels found, sorted
     'positive': '',  # with two classes: the second one; with more: this class against the rest
     'geometry': 'squash',  # or 'crop', 'pad'
@@ -62,7 +63,7 @@ def build(config: Any, seed: int) -> DataSet:
         )
     wanted = dict.fromkeys([*config.bias, *(name for name in names if name in table.columns)])
     coded = {name: table.codes(name, names.get(name, ()), unknown=True) for name in wanted}
-    used = {config[key] for key in ('image', 'id', 'split', 'group', 'mask')}
+    used = {config[key] for key in ('image', 'id', 'split', 'group', 'mask', 'artefact')}
     used |= {name.strip() for name in config.label.split(',')}
     extra = [name for name in table.columns if name not in used | {*coded}]
     records = records_from_table(
@@ -76,6 +77,7 @@ def build(config: Any, seed: int) -> DataSet:
         columns={name: table.array(name) for name in extra},
         image=config.image,
         mask=config.mask if _has(table, config, 'mask') else '',
+        artefact=config.artefact if _has(table, config, 'artefact') else '',
         geometry=config.geometry,
     )
     splits = _splits(table, config, labels, groups, seed)

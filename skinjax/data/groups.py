@@ -42,6 +42,10 @@ def load(build: Callable[[Any, int], DataSet], config: Any, seed: int, *, traini
     """
     check_options(config)
     dataset = build(config, seed)
+    if config.purify:
+        from skinjax import editing
+
+        dataset = editing.edited_data(dataset, editing.named(config.purify))
     info = dict(dataset.info)
     splits = dict(dataset.splits)
     if config.cache:

@@ -268,7 +268,7 @@ def _reader(
 
 
 def read_row(records: Records, row: int, size: int) -> Example:
-    """`records.read(row)` of the expected size. Errors are given the row's id."""
+    """`records.read(row)`, image and mask of the expected size. Errors are given the row's id."""
     try:
         example = records.read(row)
     except (OSError, ValueError) as error:
@@ -278,5 +278,10 @@ def read_row(records: Records, row: int, size: int) -> Example:
         raise ValueError(
             f'{records.ids[row]}: expected an image of ({size}, {size}, 3), found '
             f'{example["image"].shape}'
+        )
+    if 'mask' in example and example['mask'].shape != (size, size):
+        raise ValueError(
+            f'{records.ids[row]}: expected a mask of ({size}, {size}), found '
+            f'{example["mask"].shape}'
         )
     return example

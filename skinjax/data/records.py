@@ -27,6 +27,7 @@ COMMON: dict[str, Any] = {
     'sampling': 'uniform',  # or equal shares: of each 'class', or 'group' (class x first bias)
     'augment_host': (),  # names of augment.HOST
     'with_mask': False,  # batches carry masks
+    'purify': '',  # an editor, or a run of kind 'purify', that changes images as they are read
     'cache': True,  # keep decoded images in memory
     'threads': 2,
     'prefetch': 4,  # batches

@@ -56,6 +56,42 @@ def render(
     return compose(seed, index, z, ita, size, artefacts, camera)
 
 
+@dataclasses.dataclass(frozen=True)
+class Twins:
+    """The same lesion photographed with and without artefacts.
+
+    Attributes:
+        clean: the picture without.
+        marked: the picture with them; only their pixels, blurred by the camera, differ.
+        coverage: name -> share of each pixel, 0 to 1, that the artefact covers in `marked`, after
+            the camera's blur: how much of the clean picture is missing there.
+    """
+
+    clean: Picture
+    marked: Picture
+    coverage: Mapping[str, Float[np.ndarray, 's s']]
+
+
+def twins(
+    seed: int, index: int, label: int, size: int, artefacts: Sequence[str], camera: int | None = 0
+) -> Twins:
+    """A lesion of class `label` of two, with and without `artefacts`; other arguments of `render`.
+
+    Raises:
+        ValueError: an unknown artefact.
+    """
+    clean = render(seed, index, label, size, (), camera)
+    marked = render(seed, index, label, size, artefacts, camera)
+    colour = lesions.skin_colour(generator(seed, index, STREAMS['skin']), clean.ita)
+    scene = lesions.draw(clean.latents, generator(seed, index, STREAMS['detail']), colour, size)
+    _, coverage = artefact_drawings.cover(scene, tuple(artefacts), seed, index)
+    shares = {
+        name: cameras.spread(share, generator(seed, index, STREAMS['camera']), camera)
+        for name, share in coverage.items()
+    }
+    return Twins(clean, marked, shares)
+
+
 def skin_tone(seed: int, index: int, mean: float = ITA_MEAN, sd: float = ITA_SD) -> float:
     """The individual typology angle drawn for a picture, in degrees."""
     return lesions.sample_ita(generator(seed, index, STREAMS['tone']), mean, sd)

@@ -13,31 +13,25 @@ serialised in an order that changes with the process), so the files are written 
 writes its own description of them.
 """
 
-import collections
-import concurrent.futures
 import contextlib
 import dataclasses
 import hashlib
-import itertools
 import json
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from array_record.python import array_record_module as array_record  # pyright: ignore
 
 from skinjax.data.examples import NAMES, Form, serialised
+from skinjax.data.parallel import Stopped, ordered
 from skinjax.data.records import DataSet, Records
 from skinjax.engine.writer import appearing, read_json, write_json
 
 FOLDER, FACTS = 'shards', 'shards.json'
 # JPEG and PNG do not become smaller, and one record a block is what random access asks for.
 _OPTIONS = 'group_size:1,uncompressed'
-
-
-class Stopped(Exception):  # noqa: N818
-    """The run was asked to stop; what is finished stays."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,15 +119,15 @@ def write(
             return str(error)
 
     jobs = ((shard, row) for shard in missing for row in shard.rows)
-    with contextlib.closing(_ordered(work, jobs, workers)) as results:
+    with contextlib.closing(ordered(work, jobs, workers)) as results:
         for shard in missing:
             source = _digest(dataset.splits[shard.split], shard)
             with appearing(workdir / FOLDER / shard.name) as place:
                 fact = _write_file(place, shard, results, told, stopped, done)
             facts[shard.name] = {'split': shard.split, 'source': source, **fact}
             done += len(shard.rows)
-            ordered = {s.name: facts[s.name] for s in shards if s.name in facts}
-            write_json(workdir / FACTS, ordered)
+            in_order = {s.name: facts[s.name] for s in shards if s.name in facts}
+            write_json(workdir / FACTS, in_order)
     return {shard.name: facts[shard.name] for shard in shards}
 
 
@@ -197,24 +191,6 @@ def _write_file(
         file.close()
     facts = {'records': records, 'bytes': place.stat().st_size, 'sha256': _sha256(place)}
     return {**facts, 'masks': masks, 'skipped': skipped}
-
-
-def _ordered(
-    function: Callable[[Any], Any], items: Iterable[Any], workers: int
-) -> Generator[Any, None, None]:
-    """As `map`, by threads that are at most a few items ahead."""
-    items = iter(items)
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        first = itertools.islice(items, 4 * workers)
-        waiting = collections.deque(pool.submit(function, item) for item in first)
-        try:
-            while waiting:
-                result = waiting.popleft().result()
-                waiting.extend(pool.submit(function, item) for item in itertools.islice(items, 1))
-                yield result
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 def _digest(records: Records, shard: Shard) -> str:

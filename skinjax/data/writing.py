@@ -1,55 +1,134 @@
 """A data set as files: what `generate` and `purify` leave behind, and the source `folder` reads.
 
-    images/*.png    masks/*.png    records.csv    dataset.json
+    images/*.png    masks/*.png    artefacts/*.png    records.csv    dataset.json
 
+`masks` hold lesions, `artefacts` what an editor has removed; both may be missing.
 `records.csv` has one row for each image; its labels and bias values are names. `dataset.json` holds
 what a table cannot say: the order of the classes and of the values of each bias variable, the
 counterfactual pairs, and the facts of the data set.
 """
 
+import contextlib
 import csv
 import io
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from skinjax.data.records import UNKNOWN, DataSet, Records
+from skinjax.data.parallel import Stopped, ordered
+from skinjax.data.records import UNKNOWN, DataSet
 from skinjax.engine.writer import write_atomic, write_json
 
 TABLE, FACTS = 'records.csv', 'dataset.json'
 # Facts about one loading, not about the data.
 _PASSING = ('association', 'notes', 'skipped')
-_NAMES = ('id', 'image', 'mask', 'split', 'label', 'group')
+_NAMES = ('id', 'image', 'mask', 'artefact', 'split', 'label', 'group')
+IMAGES = 'images'
+MASKS = {'mask': 'masks', 'artefact': 'artefacts'}  # array of an example -> folder
+_CHUNK = 16  # images that are edited at once
+
+Example = dict[str, np.ndarray]
 
 
-def write(dataset: DataSet, folder: Path, told: Callable[[int], None] = lambda done: None) -> Path:
+class _Item(NamedTuple):
+    """An image to write."""
+
+    split: str
+    row: int
+    name: str
+
+    def image(self, folder: Path) -> Path:
+        return folder / IMAGES / f'{self.name}.png'
+
+
+def write(
+    dataset: DataSet,
+    folder: Path,
+    told: Callable[[int], None] = lambda done: None,
+    *,
+    edit: Callable[[Sequence[Example]], list[Example]] = list,
+    workers: int = 1,
+    stopped: Callable[[], object] = lambda: None,
+) -> Path:
     """Writes every image (and mask) of `dataset` and, last, the table; returns the table's path.
 
-    Every file appears whole or not at all, and no table stands before its images: a folder that a
-    killed process leaves cannot be taken for a data set. The files are the same in every run.
+    Every file appears whole or not at all, an image after its masks, and no table stands before its
+    images: a folder that a killed process leaves cannot be taken for a data set. Images that are
+    there already are kept. The files are the same in every run.
 
     Args:
         dataset: of at least one split; ids are unique over all splits.
-        folder: made where it does not exist; images there are replaced.
-        told: called with the number of images written so far.
+        folder: made where it does not exist; of this data set alone.
+        told: called with the number of images done so far.
+        edit: examples -> what is written in their place.
+        workers: threads.
+        stopped: asked now and then.
 
     Raises:
         ValueError: two rows have one id, or a bias variable has the name of another column.
+        Stopped: as soon as `stopped()` is true.
     """
-    names = _file_names(dataset)
-    rows: list[dict[str, Any]] = []
-    for split, records in dataset.splits.items():
-        for row in range(len(records)):
-            rows.append(_write_row(dataset, split, records, row, folder, names[len(rows)]))
-            told(len(rows))
+    names = iter(_file_names(dataset))
+    items = [
+        _Item(split, row, next(names))
+        for split, records in dataset.splits.items()
+        for row in range(len(records))
+    ]
+    chunks = [items[k : k + _CHUNK] for k in range(0, len(items), _CHUNK)]
+
+    def work(chunk: Sequence[_Item]) -> int:
+        missing = [item for item in chunk if not item.image(folder).is_file()]
+        examples = [dataset.splits[item.split].read(item.row) for item in missing]
+        for item, example in zip(missing, edit(examples), strict=True):
+            _write_images(example, folder, item.name)
+        return len(chunk)
+
+    done = 0
+    with contextlib.closing(ordered(work, chunks, workers)) as counts:
+        for count in counts:
+            done += count
+            told(done)
+            if stopped():
+                raise Stopped
     write_json(folder / FACTS, _facts(dataset))
-    _write_csv(folder / TABLE, rows)
+    _write_csv(folder / TABLE, [_row(dataset, item, folder) for item in items])
     return folder / TABLE
+
+
+def read_rows(folder: Path) -> list[dict[str, str]]:
+    """The rows of `records.csv`."""
+    with (folder / TABLE).open(encoding='utf-8', newline='') as file:
+        return list(csv.DictReader(file))
+
+
+def with_shares(folder: Path, what: str, column: str, size: int) -> dict[str, float]:
+    """Gives the table a column with the share of each image that a mask takes.
+
+    Args:
+        folder: that `write` has written.
+        what: a column of masks; where a cell is empty, so is the new one.
+        column: its name.
+        size: of the images.
+
+    Returns:
+        Split -> mean over the images that have such a mask.
+    """
+    from skinjax.data import images
+
+    rows, found = read_rows(folder), {}
+    for row in rows:
+        row[column] = ''
+        if row.get(what):
+            share = float((images.decode_mask(folder / row[what], size) > 0).mean())
+            row[column] = f'{share:.6f}'
+            found.setdefault(row['split'], []).append(share)
+    _write_csv(folder / TABLE, rows)
+    return {split: float(np.mean(shares)) for split, shares in found.items()}
 
 
 def write_table(dataset: DataSet, folder: Path) -> Path:
@@ -136,15 +215,20 @@ def _file_names(dataset: DataSet) -> list[str]:
     return names
 
 
-def _write_row(
-    dataset: DataSet, split: str, records: Records, row: int, folder: Path, name: str
-) -> dict[str, Any]:
-    pixels = records.read(row)
-    _write_png(folder / 'images' / f'{name}.png', pixels['image'][..., ::-1])
-    if 'mask' in pixels:
-        _write_png(folder / 'masks' / f'{name}.png', pixels['mask'])
-    mask = f'masks/{name}.png' if 'mask' in pixels else ''
-    return _fields(dataset, split, row, image=f'images/{name}.png', mask=mask)
+def _write_images(example: Example, folder: Path, name: str) -> None:
+    for what, place in MASKS.items():
+        if what in example:
+            _write_png(folder / place / f'{name}.png', example[what])
+    _write_png(folder / IMAGES / f'{name}.png', example['image'][..., ::-1])
+
+
+def _row(dataset: DataSet, item: _Item, folder: Path) -> dict[str, Any]:
+    """The cells of a row whose images have been written."""
+    files = {'image': f'{IMAGES}/{item.name}.png', 'mask': ''}
+    for what, place in MASKS.items():
+        if (folder / place / f'{item.name}.png').is_file():
+            files[what] = f'{place}/{item.name}.png'
+    return _fields(dataset, item.split, item.row, **files)
 
 
 def _fields(dataset: DataSet, split: str, row: int, **files: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A function over every row of a split: padded, masked, in order."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -34,10 +34,27 @@ def map_split(
         config: the data section.
         batch_size: global; the last batch is padded and its padding rows are dropped.
     """
+    parts = list(stream_split(run, variables, records, config, mesh, batch_size))
+    order = np.argsort(np.concatenate([rows for rows, _ in parts]), kind='stable')
+    names = parts[0][1]
+    return {name: np.concatenate([out[name] for _, out in parts])[order] for name in names}
+
+
+def stream_split(
+    run: Callable[[Any, dict[str, Any]], dict[str, Any]],
+    variables: Any,
+    records: Records,
+    config: Any,
+    mesh: Mesh,
+    batch_size: int,
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """As `map_split`, a batch at a time: (rows [b], arrays [b, ...]), for what fills the memory.
+
+    Every process gets the rows of all of them.
+    """
     size = -(-batch_size // len(mesh.devices)) * len(mesh.devices)
     whole = Mesh('jit', mesh.devices)
     count = jax.process_count()
-    rows, outputs = [], []
     batches = pipeline.split_batches(
         records, config, size, process_index=jax.process_index(), process_count=count
     )
@@ -49,7 +66,4 @@ def map_split(
                 index, valid = (
                     multihost_utils.process_allgather(x).reshape(-1) for x in (index, valid)
                 )
-            rows.append(index[valid])
-            outputs.append({name: np.asarray(value)[valid] for name, value in out.items()})
-    order = np.argsort(np.concatenate(rows), kind='stable')
-    return {name: np.concatenate([out[name] for out in outputs])[order] for name in outputs[0]}
+            yield index[valid], {name: np.asarray(value)[valid] for name, value in out.items()}

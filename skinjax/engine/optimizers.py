@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -40,13 +41,24 @@ def direction(config: Any) -> optax.GradientTransformation:
             parts.append(optax.trace(config.momentum, config.nesterov))
     elif config.name == 'adam':
         parts.append(_decay(config.weight_decay))
-        parts.append(optax.scale_by_adam(config.momentum, config.second))
+        parts.append(_adam(config.momentum, config.second))
     elif config.name == 'adamw':
-        parts.append(optax.scale_by_adam(config.momentum, config.second))
+        parts.append(_adam(config.momentum, config.second))
         parts.append(_decay(config.weight_decay))
     else:
         raise ValueError(f'unknown optimizer {config.name!r}: choose sgd, adam or adamw')
     return optax.chain(*parts)
+
+
+def _adam(first: float, second: float) -> optax.GradientTransformation:
+    """optax's, which raises a float to an integer power: strict promotion would refuse that."""
+    plain = optax.scale_by_adam(first, second)
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        with jax.numpy_dtype_promotion('standard'):
+            return plain.update(updates, state, params)
+
+    return optax.GradientTransformation(plain.init, update)
 
 
 def _decay(rate: float) -> optax.GradientTransformation:

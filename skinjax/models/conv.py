@@ -5,7 +5,8 @@ of its own, a sum of shifted products takes a thirtieth of the time; groups of s
 joined to dense convolutions with zeros between them, which takes a three-hundredth. A 1x1
 convolution is one matrix product, and so are its gradients; with a stride, of some of the pixels.
 The input's gradient of many channels at few pixels is one product too, whose columns are added up
-where they belong. Other platforms keep XLA's (see `forms.py`).
+where they belong. Where zeros make the output larger than the input, they are put there before the
+kernel's gradient is taken. Other platforms keep XLA's (see `forms.py`).
 """
 
 import itertools
@@ -37,8 +38,11 @@ class Conv(nn.Module):
         kernel: size of the window, or (rows, columns).
         feature_groups: equal slices of the channels that are convolved apart; as many as there
             are channels for a depthwise convolution.
-        padding: 'symmetric', (kernel - 1) / 2 zeros on every side, as in PyTorch; or 'SAME',
-            which puts the odd zero of a strided window last, as in TensorFlow; or 'VALID', none.
+        padding: 'symmetric', as many zeros on every side as keep the size, as in PyTorch; 'SAME',
+            which puts the odd zero of a strided window last, as in TensorFlow; 'VALID', none; or
+            'full', wherever the window meets one pixel: a transposed convolution of stride 1, the
+            kernel being that of PyTorch's turned by 180 degrees.
+        dilation: distance of the taps of the window.
     """
 
     features: int
@@ -49,22 +53,27 @@ class Conv(nn.Module):
     use_bias: bool = False
     kernel_init: nn.initializers.Initializer = HE_FAN_OUT
     dtype: Dtype = None
+    dilation: int = 1
+    bias_init: nn.initializers.Initializer = nn.initializers.zeros
 
     @nn.compact
     def __call__(self, x: Float[Array, 'b h w c']) -> Float[Array, 'b i j f']:
         window = (self.kernel,) * 2 if isinstance(self.kernel, int) else self.kernel
         padding: Any = self.padding
-        if padding == 'symmetric':
-            padding = [((side - 1) // 2,) * 2 for side in window]
+        if padding in ('symmetric', 'full'):
+            reach = [(side - 1) * self.dilation for side in window]
+            padding = [(n if padding == 'full' else n // 2,) * 2 for n in reach]
         return nn.Conv(
             self.features,
             window,
             (self.stride, self.stride),
             padding,
+            kernel_dilation=self.dilation,
             feature_group_count=self.feature_groups,
             use_bias=self.use_bias,
             dtype=self.dtype,
             kernel_init=self.kernel_init,
+            bias_init=self.bias_init,
             conv_general_dilated=_convolve,
             name='conv',
         )(x)
@@ -72,8 +81,10 @@ class Conv(nn.Module):
 
 def _convolve(x, kernel, strides, padding, *, feature_group_count, **options):
     """`lax.conv_general_dilated` as `nn.Conv` calls it."""
+    dilation = options['rhs_dilation']
+    window = [(k - 1) * d + 1 for k, d in zip(kernel.shape, dilation, strict=False)]
     if isinstance(padding, str):
-        padding = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
+        padding = lax.padtype_to_pads(x.shape[1:3], window, strides, padding)
     pads: Any = tuple(map(tuple, padding))
 
     def plain(x, kernel):
@@ -95,6 +106,14 @@ def _convolve(x, kernel, strides, padding, *, feature_group_count, **options):
     def by_column(x, kernel) -> Any:
         return gathered(x, kernel, strides[0], pads)
 
+    def by_padding(x, kernel) -> Any:
+        return padded(x, kernel, pads, dilation)
+
+    larger = any(sum(pair) >= side for pair, side in zip(pads, window, strict=True))
+    if larger and feature_group_count == 1 and strides == (1, 1):
+        return choose(by_padding, plain, x, kernel)
+    if larger or set(dilation) != {1}:
+        return plain(x, kernel)
     if 1 < feature_group_count == x.shape[-1] == kernel.shape[-1]:
         return choose(by_channel, plain, x, kernel)
     if feature_group_count > 1:
@@ -163,9 +182,11 @@ def gathered(
     return _dense(x, kernel, stride, pads)
 
 
-def _dense(x, kernel, stride, pads) -> Any:
+def _dense(x, kernel, stride, pads, dilation=(1, 1)) -> Any:
     numbers = ('NHWC', 'HWIO', 'NHWC')
-    return lax.conv_general_dilated(x, kernel, (stride, stride), pads, dimension_numbers=numbers)
+    return lax.conv_general_dilated(
+        x, kernel, (stride,) * 2, pads, rhs_dilation=dilation, dimension_numbers=numbers
+    )
 
 
 def _gathered_backward(stride, pads, residual, gradient):
@@ -194,6 +215,29 @@ gathered.defvjp(
     lambda x, kernel, stride, pads: (gathered(x, kernel, stride, pads), (x, kernel)),
     _gathered_backward,
 )
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def padded(
+    x: Float[Array, 'b h w c'], kernel: Float[Array, 'k l c f'], pads: Pads, dilation: Any
+) -> Float[Array, 'b i j f']:
+    """XLA's convolution of stride 1 with another gradient of its kernel.
+
+    It is taken on an input that was padded beforehand. Where the output is larger than the input,
+    XLA would else exchange the two, and a naive loop takes hundreds of times longer.
+    """
+    return _dense(x, kernel, 1, pads, dilation)
+
+
+def _padded_backward(pads, dilation, residual, gradient):
+    x, kernel = residual
+    (dx,) = jax.vjp(lambda x: _dense(x, kernel, 1, pads, dilation), x)[1](gradient)
+    wide, none = jnp.pad(x, ((0, 0), *pads, (0, 0))), ((0, 0), (0, 0))
+    (dk,) = jax.vjp(lambda kernel: _dense(wide, kernel, 1, none, dilation), kernel)[1](gradient)
+    return dx, dk
+
+
+padded.defvjp(lambda x, kernel, *how: (padded(x, kernel, *how), (x, kernel)), _padded_backward)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))

@@ -11,6 +11,8 @@ other values make it the identity. Further tables are optional:
 
     FLATTENED = {path: (h, w, c)}          dense layers after a flattened map: torch has (c, h, w)
     WINDOWS = {naming: {path: (h, w)}}     dense layers that others write as convolutions
+    TRANSPOSED = pattern                   paths that torch has as transposed convolutions: kernels
+                                           [in, out, h, w] that are turned by 180 degrees
     RENAMED = ((pattern, template), ...)   older names in files, brought to those of today
     EXPECTED = {naming: {field: value}}    what config.model must say for these weights
 """
@@ -45,6 +47,7 @@ class Slot:
         layout: of the file: 'torch' or 'ours'.
         window: (h, w) of the convolution that the file has in place of our dense layer.
         flattened: (h, w, c) of the map that our dense layer sees.
+        transposed: the file has a transposed convolution of stride 1, turned by 180 degrees.
     """
 
     path: tuple[str, ...]
@@ -53,6 +56,7 @@ class Slot:
     layout: str = 'torch'
     window: tuple[int, int] | None = None
     flattened: tuple[int, int, int] | None = None
+    transposed: bool = False
 
     def give(self, array: np.ndarray) -> np.ndarray:
         """Our array in the layout of the file."""
@@ -65,6 +69,8 @@ class Slot:
             return array
         if array.ndim == 2:
             return array.T
+        if self.transposed:
+            return array[::-1, ::-1].transpose(2, 3, 0, 1)
         array = array.transpose(3, 2, 0, 1)
         return array.reshape(len(array), -1) if self.flattened and not self.window else array
 
@@ -74,6 +80,8 @@ class Slot:
             if self.flattened and not self.window:
                 rows, columns, channels = self.flattened
                 array = array.reshape(-1, channels, rows, columns)
+            if self.transposed:
+                return array.transpose(2, 3, 0, 1)[::-1, ::-1]
             array = array.T if array.ndim == 2 else array.transpose(2, 3, 1, 0)
         return array.reshape(self.shape)
 
@@ -92,6 +100,7 @@ def name_slots(abstract: Mapping[str, Any], family: ModuleType, naming: str) -> 
     """
     windows = getattr(family, 'WINDOWS', {}).get(naming, {})
     flattened = getattr(family, 'FLATTENED', {})
+    transposed = getattr(family, 'TRANSPOSED', '')
     arrays: dict[Any, Any] = flatten_dict(abstract)
     found = []
     for path, value in arrays.items():
@@ -106,9 +115,9 @@ def name_slots(abstract: Mapping[str, Any], family: ModuleType, naming: str) -> 
         if naming == 'tensorflow':
             layout, name = 'ours', name.rpartition('.')[0] + f'/{leaf}'
             name = name if leaf in ('kernel', 'bias') else ''
-        found.append(
-            Slot(path, value.shape, name, layout, windows.get(module), flattened.get(module))
-        )
+        shapes = (windows.get(module), flattened.get(module))
+        turned = re.fullmatch(transposed, module) is not None
+        found.append(Slot(path, value.shape, name, layout, *shapes, turned))
     names = [slot.name for slot in found if slot.name]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ValueError(f'NAMES[{naming!r}] of {family.__name__} gives {min(twice)!r} twice')

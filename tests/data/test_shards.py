@@ -11,6 +11,7 @@ import pytest
 from array_record.python import array_record_module  # pyright: ignore
 
 from skinjax.data import examples, shards
+from skinjax.data.parallel import Stopped
 from skinjax.data.records import DataSet
 from skinjax.engine.writer import read_json
 from tests.helpers import tiny_data, tiny_records
@@ -81,7 +82,7 @@ def counted(data: DataSet, read: list[str]) -> DataSet:
 def test_a_stopped_run_continues_with_the_files_that_it_lacks(tmp_path):
     data, told, read = tiny_data(24), [], []
     write(data, tmp_path / 'whole')
-    with pytest.raises(shards.Stopped):
+    with pytest.raises(Stopped):
         write(data, tmp_path / 'w', told=told.append, stopped=lambda: len(told) >= 27)
     assert told == list(range(1, 28))
     assert len(digests(tmp_path / 'w')) == 3

@@ -22,7 +22,7 @@ from skinjax.engine.step import make_step
 from tests.helpers import tiny_records
 from tests.objectives.made import PLAIN, made_batch, made_data, make_config
 
-METHODS = configs.siblings('objectives')
+METHODS = configs.siblings('objectives', 'classification')
 UNLEARNERS = ('clgr', 'lntl', 'tabe')
 SIZE = 16
 

@@ -1,6 +1,5 @@
 """Optimizers and schedules from configs."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -36,8 +35,7 @@ def run(fields, gradients):
     weight = jnp.ones(())
     opt, path = tx.init(weight), []
     for gradient in gradients:
-        with jax.numpy_dtype_promotion('standard'):  # optax's Adam counts in integers
-            update, opt = tx.update(jnp.asarray(gradient), opt, weight)
+        update, opt = tx.update(jnp.asarray(gradient), opt, weight)
         weight = weight - 0.1 * jnp.asarray(update)
         path.append(float(weight))
     return path

@@ -40,7 +40,7 @@ def block(family: str, *, remat: bool = False) -> Any:
 
 
 def test_every_family_has_a_block():
-    assert set(BLOCKS) == set(configs.siblings('models'))
+    assert set(BLOCKS) == set(configs.siblings('models', 'classification'))
 
 
 @pytest.mark.parametrize('family', BLOCKS)

@@ -39,7 +39,7 @@ PARAMETERS = {
     ('lesion_cnn', 'max'): (5_177_064, None),
     ('lesion_cnn', 'avg'): (5_177_064, None),
 }
-FAMILIES = configs.siblings('models')
+FAMILIES = configs.siblings('models', 'classification')
 RANDOM = {'efficientnet', 'vgg', 'lesion_cnn'}  # dropout or stochastic depth inside
 
 

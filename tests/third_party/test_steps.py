@@ -52,6 +52,17 @@ def test_a_step_of_the_peer_trains():
     assert moved.issuperset(groups)
 
 
+def test_a_step_of_the_unet_trains():
+    options = steps.argparse.Namespace(
+        case='unet', batch=1, size=228, dtype='float32', variant='eager'
+    )
+    torch.manual_seed(0)
+    model = steps.unet.DilatedUNet(width=1 / 32)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    steps.train(options, model, torch.randn(1, 7, 228, 228), torch.arange(1))()
+    assert all(bool((value != before[n]).any()) for n, value in model.state_dict().items())
+
+
 def test_networks_of_torchvision_lose_their_last_layer():
     pytest.importorskip('torchvision')
     encoder = steps.torchvision('mobilenet_v2').eval()

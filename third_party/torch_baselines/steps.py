@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from skinjax import timing
-from third_party.torch_baselines import resnet
+from third_party.torch_baselines import resnet, unet
 from third_party.torch_baselines.unlearning import METHODS, Trainer
 
 VARIANTS = ('eager', 'compile', 'max-autotune')
@@ -40,29 +40,33 @@ def torchvision(name: str) -> Any:
     return encoder
 
 
-# Encoder of each case, and whether its training step is that of CLGR.
+# Encoder of each case, and whether its training step is that of CLGR; `unet` is a whole network.
 CASES: dict[str, tuple[Callable[[], Any], bool]] = {
     'resnet50': (lambda: resnet.resnet('resnet50'), False),
     'resnext101': (lambda: resnet.resnet('resnext101_32x8d'), False),
     'efficientnet_b3': (lambda: torchvision('efficientnet_b3'), False),
     'mobilenet_v2': (lambda: torchvision('mobilenet_v2'), False),
     'clgr': (lambda: resnet.resnet('resnet50'), True),
+    'unet': (unet.DilatedUNet, False),
 }
 
 
-def build(options: argparse.Namespace, device: torch.device) -> resnet.Classifier:
-    """The classifier of a case, on the device."""
+def build(options: argparse.Namespace, device: torch.device) -> nn.Module:
+    """The classifier, or the U-Net, of a case, on the device."""
     make, unlearns = CASES[options.case]
-    encoder = make()
-    heads = {'ruler': resnet.BiasHead(encoder.num_features, 2)} if unlearns else {}
-    model: Any = resnet.Classifier(encoder, 1, heads)
+    model: Any = make()
+    inside = 'forward'
+    if options.case != 'unet':
+        heads = {'ruler': resnet.BiasHead(model.num_features, 2)} if unlearns else {}
+        model, inside = resnet.Classifier(model, 1, heads), 'encode'
     model = model.to(device, memory_format=torch.channels_last)
+    run = getattr(model, inside)
     if options.dtype == 'bfloat16':
-        cast = torch.autocast(device.type, torch.bfloat16)
-        model.encode = cast(model.encode)
+        run = torch.autocast(device.type, torch.bfloat16)(run)
     if options.variant != 'eager':
         mode = 'default' if options.variant == 'compile' else options.variant
-        model.encode = torch.compile(model.encode, mode=mode)
+        run = torch.compile(run, mode=mode)
+    setattr(model, inside, run)
     return model
 
 
@@ -79,6 +83,9 @@ def prepare(options: argparse.Namespace, mode: str) -> tuple[timing.Run, dict[st
     model, rows = build(options, device), torch.arange(options.batch, device=device)
     shape = (options.batch, options.size, options.size, 3)
     images = torch.randint(256, shape, dtype=torch.uint8, device=device).permute(0, 3, 1, 2)
+    if options.case == 'unet':  # the seven channels, as they go into the network
+        images = images.float()[:, [0, 1, 2, 0, 1, 2, 0]] / 127.5 - 1
+        images = images.contiguous(memory_format=torch.channels_last)
     step = train if mode == 'train' else infer
     once = step(options, model, images, rows)
     if device.type == 'cuda':
@@ -94,6 +101,9 @@ def prepare(options: argparse.Namespace, mode: str) -> tuple[timing.Run, dict[st
 
 
 def train(options: argparse.Namespace, model: Any, images: Tensor, rows: Tensor) -> Callable:
+    if options.case == 'unet':
+        segmenter, masks = unet.Trainer(model.train(), fused=True), (images[:, 0] > 0).float()
+        return lambda: segmenter.step(images, masks)
     methods = {'ruler': METHODS['clgr']} if CASES[options.case][1] else {}
     trainer = Trainer(model.train(), methods, lr=0.1, fused=True)
     labels, bias = rows % 2, {'ruler': rows // 2 % 2} if methods else {}

@@ -1,0 +1,22 @@
+"""How well hair, rulers and ink are found and removed, and what happens to clean pictures.
+
+    python -m skinjax.main --config=configs/audit_artefact_removal.py
+    python -m skinjax.main --config=configs/audit_artefact_removal.py:templates \\
+        --config.audit.root=FOLDER
+    python -m skinjax.main --config=configs/audit_artefact_removal.py:isic2017 \\
+        --config.audit.root=FOLDER
+
+'' draws lesions with and without each artefact, so that masks and twins are exact; 'templates'
+takes the photographs of Katsch et al. (2022) with rulers retouched by hand and with ink laid on;
+'isic2017' asks whether more is found where people flagged hair, and how much is changed where they
+saw nothing. A few minutes on one core each. docs/purify.md has the results.
+"""
+
+from skinjax import config as configs
+
+
+def get_config(source: str = ''):
+    """Kind 'audit' for the source of pictures; '' is 'synthetic'."""
+    source = source or 'synthetic'
+    n = 0 if source == 'isic2017' else 200
+    return configs.audit('artefact_removal', source=source, n=n)

@@ -1,0 +1,18 @@
+"""Hair, rulers and ink removed from a data set: a folder that kind 'train' reads.
+
+    python -m skinjax.main --config=configs/purify.py:isic2017 --config.data.root=FOLDER \
+        --workdir=purified/isic2017
+    python -m skinjax.main --config=configs/baseline.py:folder --config.data.root=purified/isic2017
+
+The variant is the name of a data source, '' or synthetic for the embedded lesions.
+--config.chain=segment,hair,inpaint chains editors (skinjax/editors); those with networks need the
+directory of a run: --config.editors.segment.init_from=runs/segment. The same command continues
+after a stop.
+"""
+
+from skinjax import config as configs
+
+
+def get_config(source: str = ''):
+    """Kind 'purify' for the data source."""
+    return configs.purify(source)

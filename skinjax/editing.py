@@ -1,0 +1,58 @@
+"""Editors in a chain: images of a data set changed before anything else sees them."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from skinjax import config as configs
+from skinjax import rundir
+from skinjax.data.records import DataSet, Records, choices
+from skinjax.editors import Editor, Example
+
+
+def chain(config: Any) -> Editor:
+    """The editors of `config.chain`, one after the other, with their options in `config.editors`.
+
+    Raises:
+        ValueError: an unknown editor or option.
+        FileNotFoundError: a run that an editor needs does not exist.
+    """
+    sections = {name: config.editors.get(configs.editor_key(name)) for name in config.chain}
+    for name, section in sections.items():
+        if section is None:
+            raise ValueError(f'config.chain: no editor {name!r}; {choices(name, config.editors)}')
+    editors = [configs.find('editors', n).build(section) for n, section in sections.items()]
+
+    def edit(examples: Sequence[Example]) -> list[Example]:
+        edited = list(examples)
+        for editor in editors:
+            edited = editor(edited)
+        return edited
+
+    return edit
+
+
+def named(name: str) -> Editor:
+    """The chain of a run of kind 'purify', by its directory; or one editor with its defaults.
+
+    Raises:
+        ValueError, FileNotFoundError: neither, or as `chain`.
+    """
+    if not Path(name).is_dir():
+        return chain(configs.purify(editors=(name,)))
+    run = rundir.read_run(name)
+    if run.get('kind') != 'purify':
+        raise ValueError(f"{name} is of kind {run.get('kind')!r}: name a run of kind 'purify'")
+    return chain(run)
+
+
+def edited(records: Records, editor: Editor) -> Records:
+    """The records whose images `editor` has changed."""
+    return dataclasses.replace(records, read=lambda row: editor([records.read(row)])[0])
+
+
+def edited_data(data: DataSet, editor: Editor) -> DataSet:
+    """The data set whose images `editor` has changed, in all splits."""
+    splits = {name: edited(records, editor) for name, records in data.splits.items()}
+    return dataclasses.replace(data, splits=splits)

@@ -1,0 +1,114 @@
+"""Maps of a trained encoder, by which images are compared; the encoder itself is never trained."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from skinjax import config as configs
+from skinjax import rundir
+from skinjax.data.records import COMMON
+from skinjax.engine.objective import Variables
+from skinjax.models import options, pretrained
+from skinjax.models.classifier import Classifier
+
+# Without a name the encoder is that of the run in `pretrained`; without both there is none.
+NONE: dict[str, Any] = {'name': '', 'pretrained': '', 'maps': 3}
+POOLED = ('vgg',)  # families whose maps are pooled first: pool1, pool2 and pool3 of the paper
+
+
+def section(name: str, **fields: Any) -> dict[str, Any]:
+    """The encoder `name` with `fields` of its own, of `options.COMMON`, or of the normalisation.
+
+    `mean` and `std` are those of the images that it was trained on, 0 to 1.
+    """
+    given = {'mean': COMMON['mean'], 'std': COMMON['std'], 'maps': NONE['maps']}
+    given |= {key: fields.pop(key) for key in tuple(fields) if key in (*options.COMMON, *given)}
+    return {**options.COMMON, **configs.plugin('models', name, **fields), **given}
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """An encoder and its weights.
+
+    Attributes:
+        encoder: as in models/options.py.
+        variables: 'params' and 'batch_stats' of it.
+        mean, std: of the images that it expects.
+        maps: how many, finest first.
+        pooled: maps are halved in size first, by the largest of four.
+    """
+
+    encoder: nn.Module
+    variables: Variables
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    maps: int
+    pooled: bool
+
+    def __call__(
+        self, variables: Variables, images: Float[Array, 'b h w 3']
+    ) -> list[Float[Array, 'b _ _ _']]:
+        """Maps of images from 0 to 1."""
+        mean, std = (jnp.asarray(v, jnp.float32)[None, None, None] for v in (self.mean, self.std))
+        found: Any = self.encoder.apply(variables, (images - mean) / std, False)
+        maps = found[1][: self.maps]
+        if self.pooled:
+            maps = [nn.max_pool(x, (2, 2), (2, 2)) for x in maps]
+        return [x.astype(jnp.float32) for x in maps]
+
+
+def load(config: Any) -> Features | None:
+    """The encoder that a section describes; None where it names neither encoder nor run.
+
+    Raises:
+        FileNotFoundError, ImportError, ValueError: there are no weights, or they do not fit.
+    """
+    if not (config.name or config.pretrained):
+        return None
+    if config.name and not config.pretrained:
+        raise ValueError(
+            f'config.objective.features is {config.name!r} without weights, which compares '
+            'nothing: give --config.objective.features.pretrained=FILE'
+        )
+    model, mean, std = _model(config)
+    encoder = configs.find('models', model['name']).build(model)
+    head = Classifier(encoder, 1)  # weights have one, which stays behind
+    image = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+    shapes = jax.eval_shape(lambda key, x: head.init(key, x, False), jax.random.key(0), image)
+    shapes = {'batch_stats': {}, **shapes}
+    loaded = pretrained.load(config.pretrained, shapes, model)
+    variables = {part: tree['encoder'] for part, tree in loaded.variables.items()}
+    pooled = model['name'] in POOLED
+    return Features(encoder, variables, tuple(mean), tuple(std), config.maps, pooled)
+
+
+def _model(config: Any) -> tuple[Any, Any, Any]:
+    """Model section, and mean and standard deviation of its images."""
+    if config.name:
+        missing = {'mean', 'std', *configs.find('models', config.name).DEFAULTS} - set(config)
+        if missing:
+            raise ValueError(
+                f'config.objective.features lacks {sorted(missing)} of {config.name!r}: make it '
+                'with skinjax.objectives.perceptual.section'
+            )
+        return _without_head(config), config.mean, config.std
+    path = Path(config.pretrained)
+    if not (path / 'config.json').is_file():
+        raise ValueError(
+            f'config.objective.features.pretrained is {config.pretrained!r}, which is no run of '
+            'skinjax: a file of weights needs the name of its encoder beside it'
+        )
+    run = rundir.load_run(path)
+    return _without_head(run.model), run.data.mean, run.data.std
+
+
+def _without_head(config: Any) -> Any:
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        config.update(leave_out=('head',), dropout=0.0, dtype='float32')
+    return config

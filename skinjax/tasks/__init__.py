@@ -1,0 +1,81 @@
+"""What trained networks are for: how they are scored while they learn, and judged in the end.
+
+A task is a module of this folder with
+
+    EVALUATE                   the options of config.evaluate
+    network(config, data)      the Objective that restores and predicts, without phases
+    section(wanted, run)       config.evaluate of kind 'evaluate', completed by that of the run
+    Task                       a subclass of `Judge`
+
+The modules of models and objectives name theirs, `TASK`; without the name it is classification.
+"""
+
+import abc
+import dataclasses
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from skinjax import config as configs
+from skinjax.data.records import DataSet
+from skinjax.engine.mesh import Mesh
+from skinjax.engine.objective import Objective, Variables
+
+NAMES = ('classification', 'segmentation', 'inpainting')
+
+
+@dataclasses.dataclass(frozen=True)
+class Earlier:
+    """The run that kind 'evaluate' judges again: its config and its results.json."""
+
+    config: Any
+    results: dict[str, Any]
+
+
+class Judge(abc.ABC):
+    """One network judged on the splits of one data set.
+
+    Attributes:
+        config: of the run, with the options and perhaps the data of now.
+        earlier: the run itself, where it is judged again.
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        data: DataSet,
+        objective: Objective,
+        mesh: Mesh,
+        earlier: Earlier | None = None,
+    ):
+        self.config, self.data, self.objective = config, data, objective
+        self.mesh, self.earlier = mesh, earlier
+
+    @abc.abstractmethod
+    def check(self) -> None:
+        """Raise ValueError for whatever would make `judge` fail after a long training."""
+
+    @abc.abstractmethod
+    def validate(self, variables: Variables) -> tuple[float, dict[str, float]]:
+        """On the validation split: by what checkpoints are chosen (greater is better), and what
+        the log shows.
+        """
+
+    @abc.abstractmethod
+    def judge(self, variables: Variables, workdir: Path, step: int) -> dict[str, Any]:
+        """Write tables, figures, results.json, report.html and DONE; what is in results.json."""
+
+    @abc.abstractmethod
+    def summary(self, results: dict[str, Any]) -> str:
+        """The table that ends a run."""
+
+
+def of(config: Any) -> ModuleType:
+    """The task of a config of kind 'train'."""
+    return named(configs.task_of('objectives', config.objective.name))
+
+
+def named(name: str) -> ModuleType:
+    """The module of a task."""
+    return importlib.import_module(f'skinjax.tasks.{name}')

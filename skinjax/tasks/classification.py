@@ -1,0 +1,360 @@
+"""Classification: prediction tables of every split, and every figure that follows from them."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from ml_collections import ConfigDict
+
+from skinjax import editing, metrics, report, rundir
+from skinjax.audits import probe
+from skinjax.data.augment_device import d4
+from skinjax.data.records import DataSet, Records, choices
+from skinjax.engine import mapping
+from skinjax.engine.mesh import Mesh, on_main
+from skinjax.engine.objective import Objective, Variables
+from skinjax.engine.writer import write_atomic, write_json
+from skinjax.measures import auc, choose_threshold, insertion, mean_of, one_vs_rest_aucs
+from skinjax.objectives import network as networks
+from skinjax.predictions import Predictions
+from skinjax.tables import console_table
+from skinjax.tasks import Judge
+
+EVALUATE: dict[str, Any] = {
+    'batch_size': 256,
+    'splits': (),  # empty: all but train
+    'tta': False,  # average the probabilities of the eight flips and transposes
+    'threshold': 'youden',  # chosen on the validation split; or balanced, sensitivity=0.9, a number
+    'bootstrap': 1000,
+    'mean_over': (),  # classes whose AUCs are averaged, with more than two; empty: all
+    'probes': ('linear', 'mlp'),
+    'probe_split': '',  # empty: balanced, test, or the last split
+    'probe_folds': 5,
+    # An editor, or a run of kind 'purify': every split is also judged with the images so changed.
+    'purify': '',
+    'beside': '',  # folder of real images shown beside the data in the report
+}
+VIEWS = 8  # the symmetries of the square
+TWIN = '_purified'  # end of the names of splits that have been edited
+
+
+def network(config: Any, data: DataSet) -> Objective:
+    """Encoder and main head, without bias heads."""
+    return networks.create(config, data).objective({}, ())
+
+
+def section(wanted: Any, run: Any) -> Any:
+    """The options of `wanted`, with those of the run where they are left to it.
+
+    Raises:
+        ValueError: `tta` is none of on, off and run.
+    """
+    choice = {'run': run.tta, 'on': True, 'off': False}
+    if wanted.tta not in choice:
+        raise ValueError(f'config.evaluate.tta is {wanted.tta!r}; {choices("", choice)}')
+    values = {**wanted.to_dict(), 'tta': choice[wanted.tta]}
+    return ConfigDict({**values, 'mean_over': wanted.mean_over or run.mean_over})
+
+
+class Task(Judge):
+    """One classifier; see `Judge`."""
+
+    def __init__(self, config: Any, data: DataSet, *given: Any):
+        super().__init__(config, _with_twins(config, data), *given)
+        self.predict = Predictor(self.config, self.objective, self.mesh)
+
+    def check(self) -> None:
+        """Raise ValueError for whatever would make `judge` fail after a long training."""
+        if self.earlier:
+            known = self.earlier.results.get('data', {}).get('classes', self.data.classes)
+            _same_classes(known, self.data.classes)
+        check(self.config, self.data, chosen=self._threshold() is not None)
+
+    def _threshold(self) -> dict[str, Any] | None:
+        """That of the earlier run, unless the rule or the augmentation have changed."""
+        if self.earlier is None:
+            return None
+        known = self.earlier.results.get('threshold')
+        now, before = self.config.evaluate, self.earlier.config.evaluate
+        if known and (now.threshold, now.tta) == (known['rule'], before.tta):
+            return known
+        return None
+
+    def validate(self, variables: Variables) -> tuple[float, dict[str, float]]:
+        """AUC (mean over classes where there are more than two)."""
+        table = self.predict(variables, self.data.splits['val'])[0]
+        over = [self.data.classes.index(name) for name in self.config.evaluate.mean_over]
+        value = score(table, over)
+        return value, {'auc': value}
+
+    def judge(self, variables: Variables, workdir: Path, step: int) -> dict[str, Any]:
+        """As `Judge.judge`; the threshold is chosen on the validation split unless known."""
+        return judge(
+            self.config, self.data, self.predict, variables, workdir, step, self._threshold()
+        )
+
+    def summary(self, results: dict[str, Any]) -> str:
+        """The table that ends a run."""
+        return summary(results, self.data)
+
+
+def _with_twins(config: Any, data: DataSet) -> DataSet:
+    """The data set and, with `evaluate.purify`, an edited twin of each split that is judged."""
+    if not config.evaluate.purify:
+        return data
+    editor = editing.named(config.evaluate.purify)
+    names = [name for name in _splits(config, data) if name in data.splits]
+    twins = {f'{name}{TWIN}': editing.edited(data.splits[name], editor) for name in names}
+    return dataclasses.replace(data, splits={**data.splits, **twins})
+
+
+def _same_classes(run: Sequence[str], data: Sequence[str]) -> None:
+    """Raise ValueError unless the classes mean the same; of two, the positive one counts."""
+    first = 1 if len(run) == len(data) == 2 else 0
+    if list(run)[first:] != list(data)[first:]:
+        raise ValueError(
+            f'the run knows the classes {", ".join(run)}, the data have {", ".join(data)}: give '
+            'the names in the same order (config.data.classes), or other data'
+        )
+
+
+def check(config: Any, data: DataSet, *, chosen: bool = False) -> None:
+    """Raise ValueError for whatever would make `judge` fail after a long training.
+
+    Args:
+        config: of the run.
+        data: to be judged on.
+        chosen: the operating threshold is known already.
+    """
+    section = config.evaluate
+    least = {'batch_size': 1, 'bootstrap': 0, 'probe_folds': 2}
+    for name, bound in least.items():
+        if section[name] < bound:
+            raise ValueError(
+                f'config.evaluate.{name} is {section[name]}, expected at least {bound}'
+            )
+    if unknown := sorted(set(section.splits) - set(data.splits)):
+        raise ValueError(f'config.evaluate.splits: no {unknown[0]!r}; {choices("", data.splits)}')
+    if section.probe_split and section.probe_split not in _splits(config, data):
+        raise ValueError(
+            f'config.evaluate.probe_split is {section.probe_split!r}, which is not evaluated; '
+            f'{choices(section.probe_split, _splits(config, data))}'
+        )
+    if unknown := sorted(set(section.probes) - {'linear', 'mlp'}):
+        raise ValueError(f'config.evaluate.probes: no {unknown[0]!r}; choose linear, mlp')
+    if unknown := sorted(set(section.mean_over) - set(data.classes)):
+        raise ValueError(
+            f'config.evaluate.mean_over: no class {unknown[0]!r}; {choices("", data.classes)}'
+        )
+    if len(data.classes) == 2 and not chosen:
+        if 'val' not in data.splits:
+            raise ValueError(
+                f'config.evaluate.threshold is {section.threshold!r}, to be chosen on a split '
+                f"'val'; {choices('val', data.splits)}"
+            )
+        labels = data.splits['val'].labels
+        choose_threshold(labels, labels / 1.0, section.threshold)
+
+
+def _splits(config: Any, data: DataSet) -> list[str]:
+    """Names of the splits to predict, validation first where there is one."""
+    names = config.evaluate.splits or [name for name in data.splits if name != 'train']
+    names = [*(['val'] if 'val' in data.splits else []), *names]
+    twins = [f'{name}{TWIN}' for name in names if f'{name}{TWIN}' in data.splits]
+    return list(dict.fromkeys([*names, *twins]))
+
+
+def judge(
+    config: Any,
+    data: DataSet,
+    predict: 'Predictor',
+    variables: Variables,
+    workdir: Path,
+    step: int,
+    threshold: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Predict every split; write predictions/, results.json, report.html and DONE.
+
+    The operating threshold (`value`, `rule`, `split`) is chosen on the validation split unless
+    given. Returns the contents of results.json.
+    """
+    tables, features = {}, {}
+    for name in _splits(config, data):
+        tables[name], features[name] = predict(variables, data.splits[name])
+    if threshold is None:
+        threshold = {'value': 0.5, 'rule': config.evaluate.threshold, 'split': 'val'}
+        if len(data.classes) == 2:
+            val = tables['val']
+            threshold['value'] = choose_threshold(
+                val.labels, val.positive, config.evaluate.threshold
+            )
+    results = figures(config, data, tables, threshold['value'])
+    results['threshold'] = threshold
+    results['probes'] = leakage(config, data, features)
+    results |= {'step': step, 'seed': config.seed, 'versions': rundir.versions()}
+
+    def publish() -> None:
+        for name, table in tables.items():
+            table.write_csv(workdir / 'predictions' / f'{name}.csv')
+        write_json(workdir / 'results.json', results)
+        report.build_run_report(workdir, data, config.evaluate.beside)
+        write_atomic(workdir / 'DONE', f'step {step}\n')
+
+    on_main(publish)
+    return results
+
+
+def scorer(objective: Objective, *, tta: bool) -> Callable[[Variables, Array], dict[str, Array]]:
+    """(variables, images) -> probabilities `scores` [b, c] and `features` [b, d].
+
+    With `tta` the probabilities of all eight flips and transposes are averaged; features are those
+    of the unturned images.
+    """
+
+    def view(variables: Variables, images: Array) -> dict[str, Array]:
+        out = objective.predict(variables, images)
+        chance = jax.nn.sigmoid if out['logits'].shape[-1] == 1 else jax.nn.softmax
+        return {'scores': chance(out['logits']), 'features': out['features']}
+
+    def run(variables: Variables, images: Array) -> dict[str, Array]:
+        first = view(variables, images)
+        views = VIEWS if tta else 1
+        turned = [view(variables, d4(images, i))['scores'] for i in range(1, views)]
+        return {**first, 'scores': jnp.stack([first['scores'], *turned]).mean(0)}
+
+    return run
+
+
+class Predictor:
+    """Prediction tables of whole splits; compiled once for a run."""
+
+    def __init__(self, config: Any, objective: Objective, mesh: Mesh):
+        self._config, self._mesh = config, mesh
+        score = scorer(objective, tta=config.evaluate.tta)
+        self._run = mapping.compile_map(lambda v, batch: score(v, batch['image']), mesh)
+
+    def __call__(
+        self, variables: Variables, records: Records
+    ) -> tuple[Predictions, Float[np.ndarray, 'n d']]:
+        """The prediction table of a split, and the features of its (unturned) images.
+
+        With `evaluate.tta` the probabilities of all eight flips and transposes are averaged.
+        """
+        config = self._config
+        out = mapping.map_split(
+            self._run, variables, records, config.data, self._mesh, config.evaluate.batch_size
+        )
+        table = Predictions(
+            records.ids, records.labels, out['scores'], dict(records.bias), dict(records.columns)
+        )
+        return table, out['features']
+
+
+def score(table: Predictions, over: Sequence[int] = ()) -> float:
+    """AUC, or the mean of the one-vs-rest AUCs of the classes `over` (none: of all)."""
+    if table.binary:
+        return auc(table.labels, table.positive)
+    aucs = one_vs_rest_aucs(table.labels, table.scores)
+    return float(mean_of(aucs[list(over)] if over else aucs))
+
+
+def figures(
+    config: Any, data: DataSet, tables: Mapping[str, Predictions], threshold: float
+) -> dict[str, Any]:
+    """The blocks of results.json that follow from prediction tables alone."""
+    bias = {name: data.bias[name] for name in data.bias}
+    options = {'resamples': config.evaluate.bootstrap, 'mean_over': config.evaluate.mean_over}
+    blocks = {
+        name: metrics.evaluate_table(table, data.classes, bias, threshold, **options)
+        for name, table in tables.items()
+    }
+    if len(data.classes) == 2:
+        for name in data.info.get('bayes_splits', ()):
+            if name in blocks and blocks[name]['auc']['value'] is not None:
+                value = blocks[name]['auc']['value']
+                blocks[name]['share_of_bayes'] = value / data.info['bayes_auc']
+    shifts = {
+        artefact: insertion(
+            tables[without].positive, tables[inserted].positive, tables[without].labels, threshold
+        )
+        for artefact, (without, inserted) in data.pairs.items()
+        if without in tables and inserted in tables and len(data.classes) == 2
+    }
+    return {
+        'splits': blocks,
+        'insertion': shifts,
+        'data': data.describe(),
+    }
+
+
+def leakage(config: Any, data: DataSet, features: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Fresh probes of the bias variables in `config.data.bias` on the features of one split."""
+    name = config.evaluate.probe_split
+    if not name:
+        name = next((n for n in ('balanced', 'test') if n in features), '')
+        name = name or [n for n in features if not n.endswith(TWIN)][-1]
+    records = data.splits[name]
+    return {
+        variable: {
+            'split': name,
+            **{
+                kind: probe.probe(
+                    features[name],
+                    records.bias[variable],
+                    records.groups,
+                    kind=kind,
+                    folds=config.evaluate.probe_folds,
+                    seed=0,
+                )
+                for kind in config.evaluate.probes
+            },
+        }
+        for variable in config.data.bias
+    }
+
+
+def summary(results: dict[str, Any], data: DataSet) -> str:
+    """The table that ends a run."""
+    binary = len(data.classes) == 2
+    key = 'auc' if binary else 'mean_auc'
+    header = ['split', 'n', 'AUC', '95 % interval', 'accuracy']
+    header += ['sensitivity', 'specificity'] if binary else ['balanced accuracy']
+    bayes = data.info.get('bayes_auc') if binary else None
+    header += ['share of Bayes AUC'] if bayes else []
+    rows = []
+    for name, block in results['splits'].items():
+        found = block[key]
+        cells = [name, str(block['n']), _number(found['value'])]
+        cells.append(f'{_number(found["low"])} to {_number(found["high"])}')
+        rest = ('accuracy', 'sensitivity', 'specificity')
+        rest = rest if binary else ('accuracy', 'balanced_accuracy')
+        cells += [_number(block[r]['value']) for r in rest]
+        rows.append(cells + ([_number(block.get('share_of_bayes'))] if bayes else []))
+    lines = [console_table(header, rows)]
+    if bayes:
+        lines.append(
+            f'the lesions allow an AUC of {bayes:.2f} (Bayes); an artefact or camera that goes '
+            'with the class adds to that: such splits have no share'
+        )
+    for artefact, block in results['insertion'].items():
+        lines.append(
+            f'inserting {artefact!r} moves a prediction by {block["mean_abs"]:.1f} percentage '
+            f'points on average; {block["switched"]} of {block["n"]} calls switch'
+        )
+    for variable, block in results['probes'].items():
+        found = [
+            f'{kind} {_number(block[kind]["auc"])}' for kind in ('linear', 'mlp') if kind in block
+        ]
+        lines.append(
+            f'AUC of a fresh probe for {variable!r} on frozen features: {", ".join(found)}'
+        )
+    return '\n'.join(lines)
+
+
+def _number(value: float | None) -> str:
+    return '-' if value is None or not np.isfinite(value) else f'{value:.3f}'
