@@ -12,11 +12,11 @@ takes the photographs of Katsch et al. (2022) with rulers retouched by hand and 
 saw nothing. A few minutes on one core each. docs/purify.md has the results.
 """
 
-from skinjax import config as configs
+from skinjax import kinds
 
 
 def get_config(source: str = ''):
     """Kind 'audit' for the source of pictures; '' is 'synthetic'."""
     source = source or 'synthetic'
     n = 0 if source == 'isic2017' else 200
-    return configs.audit('artefact_removal', source=source, n=n)
+    return kinds.audit('artefact_removal', source=source, n=n)

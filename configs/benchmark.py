@@ -11,7 +11,7 @@ named. Results: table.md and results.json; docs/benchmarks.md explains them. On 
 what training needs: `python -m skinjax.benchmark --help`.
 """
 
-from skinjax import config as configs
+from skinjax import kinds
 
 
 def get_config(variant: str = ''):
@@ -19,5 +19,5 @@ def get_config(variant: str = ''):
     if variant not in ('', 'gpu'):
         raise ValueError(f"unknown variant {variant!r} of benchmark: choose '' or gpu")
     if variant:
-        return configs.benchmark(batch=128, size=224, dtype='bfloat16', steps=20)
-    return configs.benchmark()
+        return kinds.benchmark(batch=128, size=224, dtype='bfloat16', steps=20)
+    return kinds.benchmark()

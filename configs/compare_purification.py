@@ -14,8 +14,7 @@ images whose artefacts the editor `hair` has removed (Bisla et al. 2019, table 6
 from such images and is judged on them. `oracle` learns from lesions whose artefact says nothing.
 """
 
-from skinjax import config as configs
-from skinjax import recipes
+from skinjax import kinds, recipes
 
 VARIANTS = ('', 'hair', 'marking', 'isic2017')
 EDITOR = 'hair'  # skinjax/editors/hair.py; it finds rulers and ink as well
@@ -66,7 +65,7 @@ def _purify(runs) -> None:
 
 
 def _compare(runs, columns, drawn, ceiling, seeds):
-    return configs.compare(
+    return kinds.compare(
         runs,
         seeds=seeds,
         reference='raw',

@@ -10,9 +10,9 @@ ends in .safetensors is a file for PyTorch, any other a directory that `config.m
 takes. The number of classes is that of the source; bias heads stay behind.
 """
 
-from skinjax import config as configs
+from skinjax import kinds
 
 
 def get_config(variant: str = ''):
     """Kind 'convert' for the network `variant`."""
-    return configs.convert(variant)
+    return kinds.convert(variant)

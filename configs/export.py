@@ -8,9 +8,9 @@ Takes less than a minute on a CPU, proof of equality included. `--config.tta=on`
 flips and transposes of each image. See docs/export.md.
 """
 
-from skinjax import config as configs
+from skinjax import kinds
 
 
 def get_config():
     """Kind 'export' for the run in `init_from`."""
-    return configs.export()
+    return kinds.export()

@@ -9,9 +9,9 @@ of 64 pixels, about a minute on one core. `--config.beside=FOLDER` puts real ima
 on figures/contact_sheet.png. Any config of kind 'train' reads the result as source `folder`.
 """
 
-from skinjax import config as configs
+from skinjax import kinds
 
 
 def get_config(source: str = ''):
     """Kind 'generate' for the data source."""
-    return configs.generate(source)
+    return kinds.generate(source)

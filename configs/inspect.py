@@ -10,9 +10,9 @@ directory is runs/inspect_SOURCE; `docs/data.md` says what to look at. For pictu
 labelled add `--config.detect=True --config.data.image_size=256`: artefacts by detectors.
 """
 
-from skinjax import config as configs
+from skinjax import kinds
 
 
 def get_config(source: str = ''):
     """Kind 'inspect' for the data source."""
-    return configs.inspect(source)
+    return kinds.inspect(source)

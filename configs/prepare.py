@@ -11,9 +11,9 @@ whose images are not square take --config.data.geometry=crop, pad or squash.
 1024 x 768 a second and core. The same command continues after a stop.
 """
 
-from skinjax import config as configs
+from skinjax import kinds
 
 
 def get_config(source: str = ''):
     """Kind 'prepare' for the data source."""
-    return configs.prepare(source)
+    return kinds.prepare(source)

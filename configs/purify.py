@@ -10,9 +10,9 @@ directory of a run: --config.editors.segment.init_from=runs/segment. The same co
 after a stop.
 """
 
-from skinjax import config as configs
+from skinjax import kinds
 
 
 def get_config(source: str = ''):
     """Kind 'purify' for the data source."""
-    return configs.purify(source)
+    return kinds.purify(source)

@@ -1,14 +1,14 @@
 """Configs are plain data over locked defaults; plug-ins are found by file name.
 
-A config file builds on `defaults(kind, ...)`, so that every field exists before the command line
-is read and a typo is an error that names the near miss.
+A config file builds on `train` or `evaluate`, or on the defaults of another kind in `kinds.py`, so
+that every field exists before the command line is read and a typo is an error that names the near
+miss.
 """
 
-import dataclasses
 import importlib
 import importlib.util
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -43,7 +43,7 @@ TRAIN = {
 }
 
 
-def _config(values: Mapping[str, Any]) -> Config:
+def make(values: Mapping[str, Any]) -> Config:
     """`values` as a ConfigDict; whoever only looks for plug-ins needs no ml_collections."""
     from ml_collections import ConfigDict
 
@@ -89,10 +89,11 @@ def plugin(folder: str, name: str, **fields: Any) -> dict[str, Any]:
         ValueError: unknown plug-in, or a field that it does not have.
     """
     values = dict(find(folder, name).DEFAULTS)
-    return {'name': name, **_replace(f'{folder} {name!r}', values, fields)}
+    return {'name': name, **replaced(f'{folder} {name!r}', values, fields)}
 
 
-def _replace(what: str, values: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+def replaced(what: str, values: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    """`values` with `fields` in their place; ValueError if there is another field, of `what`."""
     if unknown := sorted(set(fields) - set(values)):
         known = records.choices(unknown[0], sorted(values))
         raise ValueError(f'{what} has no field {unknown[0]!r}; {known}')
@@ -113,7 +114,7 @@ def train(
 
     learned = parts('objectives', objective)
     network = parts('models', model)
-    config = _config(
+    config = make(
         {
             'kind': 'train',
             'seed': 0,
@@ -121,7 +122,7 @@ def train(
             'devices': 0,  # 0: all
             'distributed': False,  # join the other processes of a pod or cluster first
             'data': {**records.COMMON, **parts('data', data)},
-            'model': {**_common('model', network['name']), **network},
+            'model': {**common('model', network['name']), **network},
             'objective': learned,
             'optimizer': dict(optimizers.DEFAULTS),
             'train': dict(TRAIN),
@@ -131,7 +132,7 @@ def train(
     return config.lock()
 
 
-def _common(section: str, name: str) -> dict[str, Any]:
+def common(section: str, name: str) -> dict[str, Any]:
     """The fields that plug-in `name` shares with the others of its section."""
     if section == 'data':
         return records.COMMON
@@ -164,167 +165,7 @@ def evaluate(variant: str = '') -> Config:
     section = dict(tasks.named(task).EVALUATE)
     section |= {'tta': 'run'} if 'tta' in section else {}  # on | off | run: as the run did
     values = {'kind': 'evaluate', 'init_from': '', 'devices': 0, 'evaluate': section}
-    return _config({**values, 'data': data}).lock()
-
-
-def generate(source: str = '') -> Config:
-    """Defaults of kind 'generate' for a data source; '' is 'synthetic'."""
-    data = {**records.COMMON, **plugin('data', source or 'synthetic'), 'with_mask': True}
-    # beside: folder of real images shown below the others on the contact sheet.
-    return _config({'kind': 'generate', 'seed': 0, 'data': data, 'beside': ''}).lock()
-
-
-def inspect(source: str = '') -> Config:
-    """Defaults of kind 'inspect' for a data source; '' is 'synthetic'."""
-    from skinjax.data import duplicates
-
-    data = {**records.COMMON, 'image_size': 128, 'cache': False}
-    data |= {**plugin('data', source or 'synthetic'), 'with_mask': True}
-    values = {
-        'kind': 'inspect',
-        'seed': 0,
-        'data': data,
-        'distance': duplicates.DISTANCE,  # in bits, of perceptual hashes of near duplicates
-        'correlation': duplicates.CORRELATION,  # least one of their thumbnails
-        'detect': False,  # also look for artefacts with data/detectors.py, at 256 pixels
-    }
-    return _config(values).lock()
-
-
-def prepare(source: str = '') -> Config:
-    """Defaults of kind 'prepare' for a data source; '' is 'synthetic'."""
-    data = {**records.COMMON, **plugin('data', source or 'synthetic')}
-    values = {
-        'kind': 'prepare',
-        'seed': 0,
-        'data': {**data, 'image_size': 256, 'with_mask': True},
-        'archives': '',  # zip or tar files, separated by commas, that are unpacked into data.root
-        'encoding': 'jpeg',  # of images, 4:4:4; or 'png': without loss, five times as large
-        'quality': 95,  # of JPEG
-        'shard_rows': 1024,  # images in a file
-        'workers': 0,  # threads; 0: as many as there are cores
-        'copy_to': '',  # folder or address (gs://...) to which the result is copied
-    }
-    return _config(values).lock()
-
-
-def purify(source: str = '', editors: Iterable[str] = ('hair',)) -> Config:
-    """Defaults of kind 'purify' for a data source; '' is 'synthetic'.
-
-    Args:
-        source: of the images.
-        editors: in order; those of the package can be exchanged later by `chain`.
-    """
-    data = {**records.COMMON, **plugin('data', source or 'synthetic')}
-    names = dict.fromkeys([*siblings('editors'), *editors])
-    values = {
-        'kind': 'purify',
-        'seed': 0,
-        'data': {**data, 'image_size': 256, 'with_mask': True, 'cache': False},
-        'chain': tuple(editors),  # names of editors, in order
-        'editors': {editor_key(n): dict(find('editors', n).DEFAULTS) for n in names},
-        'workers': 0,  # threads; 0: as many as there are cores
-    }
-    return _config(values).lock()
-
-
-def editor_key(name: str) -> str:
-    """Where the options of an editor stand in `config.editors`: its name without dots."""
-    return name.replace('.', '_')
-
-
-def audit(name: str, **fields: Any) -> Config:
-    """Defaults of kind 'audit' for the audit `name`, with `fields` of it replaced.
-
-    Raises:
-        ValueError: unknown audit or field.
-    """
-    return _config({'kind': 'audit', 'audit': plugin('audits', name, **fields)}).lock()
-
-
-def export(**fields: Any) -> Config:
-    """Defaults of kind 'export', with `fields` replaced.
-
-    Raises:
-        ValueError: unknown field.
-    """
-    values = {
-        'kind': 'export',
-        'init_from': '',  # directory of a finished run
-        'root': '',  # replaces data.root of the run
-        'platforms': ('cpu', 'cuda', 'tpu'),  # that the exported model runs on; also rocm
-        'tta': 'run',  # average the eight flips and transposes: on | off | run: as the run did
-    }
-    return _config(_replace("kind 'export'", values, fields)).lock()
-
-
-def _networks() -> dict[str, dict[str, Any]]:
-    """Model sections by family (its default) and by variant."""
-    found = {}
-    for family in siblings('models', CLASSIFICATION):
-        variants = getattr(find('models', family), 'VARIANTS', ())
-        found[family] = plugin('models', family)
-        found |= {variant: plugin('models', family, variant=variant) for variant in variants}
-    return found
-
-
-def convert(variant: str = '') -> Config:
-    """Defaults of kind 'convert'; `variant` names the network of the source, such as resnet50.
-
-    Raises:
-        ValueError: no model file has such a variant.
-    """
-    model = {}
-    if variant:
-        known = _networks()
-        if variant not in known:
-            raise ValueError(f'unknown network {variant!r}: choose one of {", ".join(known)}')
-        model = {**_common('model', known[variant]['name']), **known[variant]}
-    values = {
-        'kind': 'convert',
-        'source': '',  # file of weights, or directory of a run or of a converted checkpoint
-        'target': '',  # FILE.safetensors, or a new directory; empty: the work directory
-        'naming': '',  # of a target file: torchvision | timm | skinjax; empty: the first there is
-        'image_size': 224,  # matters to lesion_cnn alone; runs bring theirs
-        'model': model,  # empty: that of the run
-    }
-    return _config(values).lock()
-
-
-def benchmark(**fields: Any) -> Config:
-    """Defaults of kind 'benchmark' (those of `benchmark.Plan`), with `fields` replaced.
-
-    Raises:
-        ValueError: unknown field.
-    """
-    from skinjax.benchmark import Plan
-
-    values = {'kind': 'benchmark', **dataclasses.asdict(Plan())}
-    return _config(_replace("kind 'benchmark'", values, fields)).lock()
-
-
-def compare(runs: dict[str, Config], **fields: Any) -> Config:
-    """Defaults of kind 'compare' for the train configs `runs`, with `fields` replaced.
-
-    Raises:
-        ValueError: unknown field.
-    """
-    values = {
-        'kind': 'compare',
-        'runs': {name: run.to_dict() for name, run in runs.items()},
-        'seeds': (0, 1, 2, 3, 4),
-        'folds': 0,  # > 0: every seed is also cross-validated
-        'jobs': 1,  # runs side by side, each on its share of the cores
-        'root': '',  # replaces data.root of every run
-        'pretrained': '',  # replaces model.pretrained of the runs that have one
-        'reference': '',  # the run that differences are taken to
-        'ceiling': '',  # the run that marks what is possible
-        'columns': (),  # (heading, dotted path in results.json), ...
-        'drawn': (),  # columns in the picture
-        'order': tuple(runs),
-        'note': '',  # shown above the table
-    }
-    return _config(_replace("kind 'compare'", values, fields)).lock()
+    return make({**values, 'data': data}).lock()
 
 
 def resolve(config: Config, given: Mapping[str, Any] | None = None) -> Config:
@@ -361,7 +202,7 @@ def resolve(config: Config, given: Mapping[str, Any] | None = None) -> Config:
 
 def _belongs(section: str, values: Config) -> None:
     own = find(PLUGINS[section], values.name).DEFAULTS
-    known = {'name', *_common(section, values.name), *own}
+    known = {'name', *common(section, values.name), *own}
     for fields, what in (
         (known - set(values), 'lacks its fields'),
         (set(values) - known, 'has fields that it does not know,'),
@@ -406,7 +247,7 @@ def from_json(values: dict[str, Any]) -> Config:
             return {name: plain(v) for name, v in value.items()}
         return tuple(plain(v) for v in value) if isinstance(value, list) else value
 
-    return _config(plain(values)).lock()
+    return make(plain(values)).lock()
 
 
 def override(config: Config, fields: dict[str, Any]) -> Config:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from skinjax import config as configs
-from skinjax import rundir
+from skinjax import kinds, rundir
 from skinjax.data.records import DataSet, Records, choices
 from skinjax.editors import Editor, Example
 
@@ -18,7 +18,7 @@ def chain(config: Any) -> Editor:
         ValueError: an unknown editor or option.
         FileNotFoundError: a run that an editor needs does not exist.
     """
-    sections = {name: config.editors.get(configs.editor_key(name)) for name in config.chain}
+    sections = {name: config.editors.get(kinds.editor_key(name)) for name in config.chain}
     for name, section in sections.items():
         if section is None:
             raise ValueError(f'config.chain: no editor {name!r}; {choices(name, config.editors)}')
@@ -40,7 +40,7 @@ def named(name: str) -> Editor:
         ValueError, FileNotFoundError: neither, or as `chain`.
     """
     if not Path(name).is_dir():
-        return chain(configs.purify(editors=(name,)))
+        return chain(kinds.purify(editors=(name,)))
     run = rundir.read_run(name)
     if run.get('kind') != 'purify':
         raise ValueError(f"{name} is of kind {run.get('kind')!r}: name a run of kind 'purify'")

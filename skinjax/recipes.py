@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from skinjax import config as configs
+from skinjax import kinds
 from skinjax.data import labels
 
 UNLEARNING = ('lntl', 'tabe', 'clgr')
@@ -263,7 +264,7 @@ def compare_unlearning(variant: str = '') -> configs.Config:
     columns['mlp probe'] = f'probes.{bias}.mlp.auc'
     if not real and variant != 'cameras':
         columns['shift, pp'] = 'insertion.ruler.mean_abs'
-    return configs.compare(
+    return kinds.compare(
         runs,
         seeds=(2, 3, 4, 5, 6),  # 0 and 1 were used to choose the settings
         reference='baseline',
@@ -314,7 +315,7 @@ def compare_finetuning(variant: str = '') -> configs.Config:
             'validation mean': 'splits.val.mean_auc.value',
         }
         drawn = ('melanoma', 'seborrheic keratosis', 'mean')
-    return configs.compare(
+    return kinds.compare(
         runs,
         seeds=(0, 1, 2),
         reference='baseline' if variant else 'scratch',

@@ -5,7 +5,7 @@
 """
 
 from skinjax import config as configs
-from skinjax import recipes
+from skinjax import kinds, recipes
 from tests.helpers import LINEAR, TINY, has, shrink
 
 FIELDS = {'data.bias': ('ruler',), 'train.epochs': 2, 'evaluate.probe_split': 'test'}
@@ -24,7 +24,7 @@ def get_config(variant: str = 'folder'):
             sizes |= {'train.epochs': epochs, 'train.evaluate_every': epochs / 2}
             sizes |= {'train.checkpoint_every': epochs / 2}
             runs[name] = shrink(recipes.unlearning(method), linear=True, **sizes)
-        return configs.compare(
+        return kinds.compare(
             runs, seeds=(0,), reference='first', columns=(('plain', 'splits.plain.auc.value'),)
         )
     config = configs.train('clgr', 'folder', LINEAR)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from skinjax import config as configs
-from skinjax import recipes, rundir, train
+from skinjax import kinds, recipes, rundir, train
 from skinjax.data.records import DataSet, Records
 from skinjax.engine import checkpoint
 from skinjax.engine.mesh import Mesh
@@ -151,7 +151,7 @@ def shrink(config: configs.Config, *, linear: bool = False, **fields: Any) -> co
         # The runs have no MLP probe, and a column that no run has is an error.
         columns = tuple(pair for pair in config.columns if '.mlp.' not in pair[1])
         kept |= {'columns': columns, 'seeds': tuple(config.seeds)[:1], 'jobs': 1}
-        return configs.compare(runs, **kept)
+        return kinds.compare(runs, **kept)
     wanted = {name: value for name, value in {**TINY, **fields}.items() if has(config, name)}
     config = configs.override(config, wanted)
     if linear and 'model' in config:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import pytest
 
-from skinjax import benchmark, contender, timing
+from skinjax import benchmark, contender, kinds, timing
 from skinjax import config as configs
 from skinjax.engine import state
 from skinjax.engine.step import make_step
@@ -90,7 +90,7 @@ def test_rounds_of_skinjax_beside_a_peer(peers, tmp_path, capsys):
         'modes': ('infer', 'train'), 'peer': 'peers.slow', 'variants': ('one',),
         'repository': str(peers),
     }  # fmt: skip
-    config = configs.resolve(configs.benchmark(**fields))
+    config = configs.resolve(kinds.benchmark(**fields))
     results = benchmark.run(config, tmp_path / 'w')
     assert results == json.loads((tmp_path / 'w' / 'results.json').read_text())
     found = results['cases']['mobilenet_v2']
@@ -182,7 +182,7 @@ def test_a_plan_that_measures_nothing():
         with pytest.raises(ValueError, match='must name something'):
             benchmark.check(empty)
     with pytest.raises(ValueError, match="kind 'benchmark' has no field 'bacth'"):
-        configs.benchmark(bacth=3)
+        kinds.benchmark(bacth=3)
 
 
 @pytest.mark.parametrize('case', sorted(contender.CASES))

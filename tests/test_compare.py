@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from skinjax import compare, jobs, recipes, rundir
+from skinjax import compare, jobs, kinds, recipes, rundir
 from skinjax import config as configs
 from skinjax.engine.writer import write_json
 from skinjax.predictions import Predictions
@@ -32,7 +32,7 @@ def test_lookup():
 
 def test_summary_by_hand():
     runs = {name: small_run() for name in ('base', 'best', 'new')}
-    config = configs.compare(
+    config = kinds.compare(
         runs, reference='base', ceiling='best', columns=(('auc', 'x'),), seeds=(0, 1)
     )
     values = {
@@ -51,7 +51,7 @@ def test_summary_by_hand():
 
 
 def test_unknown_reference(tmp_path):
-    config = configs.compare({'a': small_run()}, reference='b')
+    config = kinds.compare({'a': small_run()}, reference='b')
     with pytest.raises(ValueError, match=r"reference: 'b' is not among the runs; known: 'a'"):
         compare.run(config, tmp_path)
 
@@ -71,14 +71,14 @@ def test_unknown_reference(tmp_path):
     ],
 )
 def test_what_can_be_seen_to_be_wrong_is_said_before_anything_is_written(fields, text, tmp_path):
-    config = configs.compare({'a': small_run()}, **fields)
+    config = kinds.compare({'a': small_run()}, **fields)
     with pytest.raises(ValueError, match=text):
         compare.run(config, tmp_path / 'w')
     assert not (tmp_path / 'w').exists()
 
 
 def test_a_column_that_no_run_has_is_named(tmp_path):
-    config = configs.compare({'a': small_run(), 'b': small_run()}, seeds=(0,))
+    config = kinds.compare({'a': small_run(), 'b': small_run()}, seeds=(0,))
     jobs = compare.plan(config, tmp_path)
     results = {'splits': {'plain': {'auc': {'value': 0.5}}}, 'worst': None}
     for (name, *_), (_, folder) in jobs.items():
@@ -99,7 +99,7 @@ def test_a_column_that_no_run_has_is_named(tmp_path):
 
 
 def test_the_directory_of_another_run_is_left_as_it_is(tmp_path):
-    config = configs.compare({'a': small_run()}, seeds=(0,))
+    config = kinds.compare({'a': small_run()}, seeds=(0,))
     work = tmp_path / 'w'
     rundir.claim(small_run(), work)
     (work / 'DONE').touch()
@@ -115,7 +115,7 @@ def test_the_directory_of_another_run_is_left_as_it_is(tmp_path):
 
 
 def test_an_interrupted_comparison_is_known_and_may_change_in_what_is_free(tmp_path, monkeypatch):
-    config = configs.compare({'a': small_run(), 'b': small_run()}, seeds=(0,), columns=COLUMNS)
+    config = kinds.compare({'a': small_run(), 'b': small_run()}, seeds=(0,), columns=COLUMNS)
 
     def stop(jobs, workers):
         raise KeyboardInterrupt
@@ -137,7 +137,7 @@ def test_an_interrupted_comparison_is_known_and_may_change_in_what_is_free(tmp_p
 
 def test_a_comparison_is_continued_and_extended(tmp_path, capsys):
     runs = {name: linear_run(name) for name in ('baseline', 'tabe')}
-    config = configs.compare(
+    config = kinds.compare(
         runs, reference='baseline', columns=COLUMNS, drawn=('plain',), seeds=(0,), jobs=2
     )
     handler = signal.getsignal(signal.SIGTERM)
@@ -160,7 +160,7 @@ def test_a_comparison_is_continued_and_extended(tmp_path, capsys):
 
 def test_pooled_ranked_and_mean_aucs_of_folds_by_hand(tmp_path):
     """The second fold's scores all lie above the first's: pooling mixes what ranks keep apart."""
-    config = configs.compare({'a': small_run()}, columns=COLUMNS, seeds=(0, 1), folds=2)
+    config = kinds.compare({'a': small_run()}, columns=COLUMNS, seeds=(0, 1), folds=2)
     jobs = compare.plan(config, tmp_path)
     assert {(job.data.folds, job.data.fold) for job, _ in jobs.values()} == {(2, 0), (2, 1)}
     labels = np.array([0, 1])
@@ -180,14 +180,14 @@ def test_pooled_ranked_and_mean_aucs_of_folds_by_hand(tmp_path):
 
 def test_a_fold_that_is_judged_may_not_choose_the_checkpoint(tmp_path):
     one = configs.override(small_run(), {'train.select': 'best'})
-    config = configs.compare({'a': one}, columns=COLUMNS, folds=2)
+    config = kinds.compare({'a': one}, columns=COLUMNS, folds=2)
     with pytest.raises(ValueError, match=r"config.runs.a.train.select is 'best': with config.fo"):
         compare.run(config, tmp_path / 'w')
     assert not (tmp_path / 'w').exists()
 
 
 def test_folds_are_pooled(tmp_path):
-    config = configs.compare({'baseline': linear_run('baseline')}, columns=COLUMNS, seeds=(0,))
+    config = kinds.compare({'baseline': linear_run('baseline')}, columns=COLUMNS, seeds=(0,))
     config.folds = 2
     found = compare.run(config, tmp_path / 'w')['folds']['baseline']
     assert set(found) == {'pooled', 'ranked', 'mean'}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from skinjax import config as configs
-from skinjax import recipes, rundir
+from skinjax import kinds, recipes, rundir
 
 
 def test_a_typo_names_the_near_miss():
@@ -79,7 +79,7 @@ def test_the_name_of_a_plugin_stays_even_where_the_fields_are_the_same():
         configs.resolve(config, given)
     with pytest.raises(ValueError, match=r'config.objective.name'):
         configs.override(recipes.unlearning('clgr'), given)
-    both = configs.compare({'clgr': recipes.unlearning('clgr')})
+    both = kinds.compare({'clgr': recipes.unlearning('clgr')})
     with pytest.raises(ValueError, match=r'config.runs.clgr.objective.name'):
         configs.override(both, {'runs.clgr.objective.name': 'tabe'})
 
@@ -121,7 +121,7 @@ def test_claim(tmp_path):
 def test_another_kind_is_told_without_the_fields_of_both(tmp_path):
     rundir.claim(recipes.unlearning('baseline'), tmp_path)
     with pytest.raises(ValueError, match=r"another config \(kind: 'train' -> 'generate'\)"):
-        rundir.claim(configs.generate(), tmp_path)
+        rundir.claim(kinds.generate(), tmp_path)
 
 
 def test_a_run_that_was_killed_while_it_wrote_its_config_begins_anew(tmp_path, monkeypatch):
@@ -202,7 +202,7 @@ def test_load_trained_names_the_field(tmp_path):
     config.init_from = str(tmp_path)
     with pytest.raises(FileNotFoundError, match=r'^config.init_from: .*not the directory of a run'):
         rundir.load_trained(config)
-    rundir.claim(configs.generate(), tmp_path)
+    rundir.claim(kinds.generate(), tmp_path)
     with pytest.raises(ValueError, match=r"^config.init_from: .* is a run of kind 'generate'"):
         rundir.load_trained(config)
     train = recipes.unlearning('tabe')

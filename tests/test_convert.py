@@ -11,7 +11,7 @@ import safetensors.numpy
 from safetensors.numpy import load_file, save_file
 
 from skinjax import config as configs
-from skinjax import convert, train
+from skinjax import convert, kinds, train
 from skinjax.engine.writer import write_json
 from skinjax.models import pretrained
 from tests.helpers import call, flags, small_run
@@ -32,7 +32,7 @@ def narrow_state(classes: int = 3) -> dict[str, np.ndarray]:
 
 
 def convert_to(target: Path, source: Path, network: str = 'narrow', **fields: Any):
-    config = configs.convert(network)
+    config = kinds.convert(network)
     values = {'source': str(source), 'target': str(target), **fields}
     return convert.run(configs.resolve(configs.override(config, values)), Path('unused'))
 
@@ -69,7 +69,7 @@ class TestThereAndBack:
         assert back.stat().st_mode == (tmp_path / 'any').stat().st_mode
 
     def test_a_checkpoint_is_what_pretrained_takes(self, source, tmp_path):
-        config = configs.convert('narrow').model
+        config = kinds.convert('narrow').model
         shapes = convert.abstract(config, 32, 3)
         convert_to(tmp_path / 'weights', source)
         have = pretrained.load(tmp_path / 'weights', shapes, config)
@@ -86,12 +86,12 @@ class TestThereAndBack:
         assert (result['outputs'], result['arrays']) == (0, 45)
         with pytest.raises(ValueError, match=r"has no head \('params/head/bias'\): .*leave_out"):
             convert_to(tmp_path / 'other', tmp_path / 'weights', network='')
-        config = configs.override(configs.convert('narrow').model, {'leave_out': ('head',)})
+        config = configs.override(kinds.convert('narrow').model, {'leave_out': ('head',)})
         found = pretrained.load(tmp_path / 'weights', convert.abstract(config, 32, 7), config)
         assert set(found.variables['params']) == {'encoder'}
 
     def test_a_network_that_computes_something_else_is_told(self, tmp_path):
-        config = configs.convert('lesion_cnn').model
+        config = kinds.convert('lesion_cnn').model
         shapes = convert.abstract(config, 64, 2)
         rng = np.random.default_rng(0)
         variables = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), shapes)
@@ -133,7 +133,7 @@ class TestThereAndBack:
         assert not pretrained.load(tmp_path / 'run', shapes, run.model, run.data).notes
 
     def test_the_target_is_the_work_directory_where_none_is_named(self, source, tmp_path):
-        config = configs.override(configs.convert('narrow'), {'source': str(source)})
+        config = configs.override(kinds.convert('narrow'), {'source': str(source)})
         assert convert.run(config, tmp_path / 'work')['target'] == str(tmp_path / 'work')
         assert (tmp_path / 'work' / 'checkpoints' / '0').is_dir()
 
@@ -312,7 +312,7 @@ class TestTargets:
     def test_mistakes(self, fields, text, source, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         before = files_below(tmp_path)
-        config = configs.convert('narrow')
+        config = kinds.convert('narrow')
         config = configs.override(config, {'source': str(source), 'target': 'out', **fields})
         with pytest.raises(ValueError, match=text):
             convert.run(config, tmp_path / 'work')
@@ -322,11 +322,11 @@ class TestTargets:
         with pytest.raises(ValueError, match=r'configs/convert\.py:resnet50'):
             convert_to(tmp_path / 'out', source, network='')
         with pytest.raises(ValueError, match=r"unknown network 'resnet51'.*resnet50"):
-            configs.convert('resnet51')
+            kinds.convert('resnet51')
 
     @pytest.mark.parametrize('kind', ['export', 'compare'])
     def test_a_source_without_a_network(self, kind, tmp_path):
-        config = configs.export() if kind == 'export' else configs.compare({})
+        config = kinds.export() if kind == 'export' else kinds.compare({})
         write_json(tmp_path / 'config.json', configs.to_json(config))
         with pytest.raises(ValueError, match=f"{tmp_path} is of kind '{kind}' and has no weights"):
             convert_to(tmp_path / 'out', tmp_path, network='')
@@ -338,7 +338,7 @@ class TestTargets:
         assert convert_to(tmp_path / 'out', tmp_path / 'run')['outputs'] == 3
 
     def test_no_torch_names_for_tensorflows_padding(self, tmp_path):
-        config = configs.override(configs.convert('mobilenet_v2').model, {'padding': 'tf'})
+        config = configs.override(kinds.convert('mobilenet_v2').model, {'padding': 'tf'})
         variables = jax.tree.map(
             lambda x: np.zeros(x.shape, np.float32), convert.abstract(config, 32)
         )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from skinjax import config as configs
-from skinjax import evaluate, generate, recipes, rundir, train
+from skinjax import evaluate, generate, kinds, recipes, rundir, train
 from skinjax.data.augment_device import d4
 from skinjax.engine import mapping
 from skinjax.engine.mesh import Mesh
@@ -200,7 +200,7 @@ def test_tta_and_a_fixed_threshold_on_another_source_by_hand(finished, tmp_path)
 def test_a_threshold_needs_a_validation_split(finished, tmp_path):
     folder = tmp_path / 'lesions'
     sizes = {'data.n_train': 8, 'data.n_val': 8, 'data.n_test': 8, 'data.artefact': 'none'}
-    generate.run(configs.override(configs.generate(), sizes), folder)
+    generate.run(configs.override(kinds.generate(), sizes), folder)
     table = (folder / 'records.csv').read_text().replace(',val,', ',holdout,')
     (folder / 'records.csv').write_text(table)
     config = again(finished, 'folder', **{'data.root': str(folder)})

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from skinjax import config as configs
-from skinjax import recipes, rundir
+from skinjax import kinds, recipes, rundir
 from skinjax.data import groups
 from tests.helpers import ISIC2017, ROOT, SHARED, sample_isic2017, shrink, write_folder
 from tests.tasks.lesions import write_disks
@@ -191,7 +191,7 @@ def test_prepare_runs_to_its_end(source, tmp_path, request):
     config = shrink(load(FILES['prepare']).get_config(source), **fields)
     results = run(config, tmp_path / 'w')
     assert_whole(tmp_path / 'w')
-    again = shrink(configs.generate('prepared'), **{**fields, 'data.root': str(tmp_path / 'w')})
+    again = shrink(kinds.generate('prepared'), **{**fields, 'data.root': str(tmp_path / 'w')})
     data = groups.load(configs.find('data', 'prepared').build, again.data, 0, training=False)
     assert data.describe()['rows'] == results['data']['rows']
     assert data.info['prepared']['source'] == (source or 'synthetic')

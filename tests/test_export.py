@@ -16,7 +16,7 @@ import pytest
 import safetensors.numpy
 
 from skinjax import config as configs
-from skinjax import evaluate, export, exported, rundir, serialize, train
+from skinjax import evaluate, export, exported, kinds, rundir, serialize, train
 from skinjax.data import images
 from skinjax.data.records import DataSet
 from skinjax.engine.mesh import Mesh
@@ -93,23 +93,23 @@ def test_the_export_holds_what_is_promised(source, folder):
 
 
 def test_a_second_call_says_that_it_is_done(source, folder):
-    config = configs.export(init_from=str(source))
+    config = kinds.export(init_from=str(source))
     before = (folder / 'model.json').stat().st_mtime_ns
     assert export.run(configs.resolve(config), folder)['labels'] == ['nevus', 'melanoma']
     assert (folder / 'model.json').stat().st_mtime_ns == before
     with pytest.raises(ValueError, match=r"tta: 'run' -> 'on'"):
-        export.run(configs.export(init_from=str(source), tta='on'), folder)
+        export.run(kinds.export(init_from=str(source), tta='on'), folder)
 
 
 def test_another_run_of_the_same_name_is_not_done(source, folder, tmp_path):
     (tmp_path / 'run').mkdir()
     (tmp_path / 'run' / 'results.json').write_text('{}')
     with pytest.raises(ValueError, match='holds the export of another run'):
-        export.run(configs.export(init_from=str(tmp_path / 'run')), folder)
+        export.run(kinds.export(init_from=str(tmp_path / 'run')), folder)
 
 
 def test_of_folders_the_name_alone_is_kept():
-    kept = export._public(configs.export(init_from='/home/me/runs/clgr/', root='/home/me/isic'))
+    kept = export._public(kinds.export(init_from='/home/me/runs/clgr/', root='/home/me/isic'))
     assert (kept.init_from, kept.root) == ('clgr', 'isic')
 
 
@@ -215,14 +215,14 @@ def test_mistakes_are_one_line_and_leave_nothing_behind(source, tmp_path):
         ({'init_from': str(source), 'tta': 'yes'}, 'choose on, off or run'),
     ]:
         with pytest.raises((OSError, ValueError), match=message):
-            export.run(configs.export(**fields), work)
+            export.run(kinds.export(**fields), work)
     assert {path.name for path in tmp_path.iterdir()} == {'bare'}
 
 
 @pytest.mark.parametrize('use', ['in use', 'below a file'])
 def test_an_unusable_work_directory_is_found_first(use, source, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, 'restore', lambda *_: pytest.fail('restored in vain'))
-    config, work = configs.export(init_from=str(source)), tmp_path / 'work'
+    config, work = kinds.export(init_from=str(source)), tmp_path / 'work'
     if use == 'in use':
         with (
             rundir.lock(work),
@@ -243,7 +243,7 @@ def test_a_model_that_is_not_equal_is_not_exported(source, tmp_path, monkeypatch
     )
     message = r'probabilities differ by 2\.\de-04 at batch size 1, allowed are 1e-06'
     with pytest.raises(RuntimeError, match=message):
-        export.run(configs.export(init_from=str(source)), tmp_path / 'work')
+        export.run(kinds.export(init_from=str(source)), tmp_path / 'work')
     assert not list(tmp_path.iterdir())
 
 

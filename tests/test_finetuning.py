@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from skinjax import config as configs
-from skinjax import convert, rundir, train
+from skinjax import convert, kinds, rundir, train
 from skinjax.engine import checkpoint
 from skinjax.engine.mesh import Mesh
 from skinjax.engine.state import TrainState
@@ -105,7 +105,7 @@ def test_a_file_for_pytorch(source, tmp_path, capsys):
     path, want = source
     target = tmp_path / 'run.safetensors'
     fields = {'source': str(path), 'target': str(target)}
-    result = convert.run(configs.override(configs.convert(), fields), tmp_path / 'work')
+    result = convert.run(configs.override(kinds.convert(), fields), tmp_path / 'work')
     assert (result['outputs'], result['arrays']) == (1, 47)
     assert f'note: {path}: 4 arrays of bias heads stay behind' in capsys.readouterr().out
     found = load_file(target)

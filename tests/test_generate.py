@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from skinjax import config as configs
-from skinjax import generate, recipes, train
+from skinjax import generate, kinds, recipes, train
 from tests.helpers import SMALL, small_run
 
 SIZES = {'data.n_train': 48, 'data.n_val': 16, 'data.n_test': 16, 'data.image_size': 32}
 
 
 def settings(fields: dict[str, Any], source: str = '') -> configs.Config:
-    return configs.resolve(configs.override(configs.generate(source), fields))
+    return configs.resolve(configs.override(kinds.generate(source), fields))
 
 
 @pytest.fixture(scope='module')

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from skinjax import config as configs
-from skinjax import inspect, synopsis
+from skinjax import inspect, kinds, synopsis
 from skinjax.data import counts, images
 from tests.data import layouts
 from tests.helpers import ISIC2017, SHARED, sample_isic2017, write_folder
@@ -68,7 +68,7 @@ def plant(root: Path) -> Path:
 
 
 def settings(fields: dict[str, Any], source: str = 'folder') -> configs.Config:
-    return configs.resolve(configs.override(configs.inspect(source), fields))
+    return configs.resolve(configs.override(kinds.inspect(source), fields))
 
 
 def table(path: Path) -> list[dict[str, str]]:

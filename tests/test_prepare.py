@@ -21,7 +21,7 @@ import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
 from skinjax import config as configs
-from skinjax import prepare, recipes, train
+from skinjax import kinds, prepare, recipes, train
 from skinjax.data import groups, prepared, shards
 from skinjax.data.records import COMMON
 from skinjax.engine.writer import read_json
@@ -41,7 +41,7 @@ SIZES = {'data.n_train': 48, 'data.n_val': 16, 'data.n_test': 16, 'data.image_si
 
 def settings(source: str = '', **fields: Any) -> configs.Config:
     fields = {name.replace('__', '.'): value for name, value in fields.items()}
-    return configs.resolve(configs.override(configs.prepare(source), fields))
+    return configs.resolve(configs.override(kinds.prepare(source), fields))
 
 
 def digests(work: Path) -> dict[str, str]:
@@ -303,7 +303,7 @@ def test_a_row_takes_its_counterfactual_partner_with_it(tmp_path):
     from skinjax import generate
 
     sizes = {'data.n_train': 24, 'data.n_val': 8, 'data.n_test': 8, 'data.image_size': 32}
-    made = configs.resolve(configs.override(configs.generate(), sizes))
+    made = configs.resolve(configs.override(kinds.generate(), sizes))
     generate.run(made, tmp_path / 'made')
     names = sorted(path.name for path in (tmp_path / 'made' / 'images').glob('plain-*'))
     (tmp_path / 'made' / 'images' / names[2]).write_bytes(b'x')

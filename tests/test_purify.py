@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from skinjax import config as configs
-from skinjax import editing, evaluate, purify, train
+from skinjax import editing, evaluate, kinds, purify, train
 from skinjax.data import groups, images, writing
 from tests.helpers import (
     LINEAR,
@@ -33,7 +33,7 @@ TINY: dict[str, Any] = {
 
 
 def settings(source='', editors=(DARKER,), **fields: Any):
-    return configs.override(configs.purify(source, editors), {'workers': 2, **fields})
+    return configs.override(kinds.purify(source, editors), {'workers': 2, **fields})
 
 
 def digests(folder):
@@ -90,8 +90,8 @@ def test_what_the_run_says_of_itself(purified):
 def test_a_killed_run_continues_and_is_the_same(purified, tmp_path):
     work = tmp_path / 'w'
     (config := tmp_path / 'config.py').write_text(
-        'from skinjax import config as configs\n'
-        f'def get_config():\n    return configs.purify("", ("{DARKER}",))\n'
+        'from skinjax import kinds\n'
+        f'def get_config():\n    return kinds.purify("", ("{DARKER}",))\n'
     )
     call = command(f'--config={config}', f'--workdir={work}', *flags({'workers': 2, **TINY}))
     process = subprocess.Popen(call, env=environment(), stdout=subprocess.DEVNULL)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from skinjax import config as configs
-from skinjax import export, train
+from skinjax import export, kinds, train
 from skinjax.engine.mesh import Mesh
 from tests.helpers import shrink, write_folder
 
@@ -49,7 +49,7 @@ def test_an_encoder_is_one_file(tmp_path, monkeypatch):
     fields: dict[str, Any] = {'model.dtype': 'bfloat16'}
     results = train.run(configs.resolve(shrink(config, **fields)), tmp_path / 'run')
     assert results['splits']
-    facts = export.run(configs.export(init_from=str(tmp_path / 'run')), tmp_path / 'export')
+    facts = export.run(kinds.export(init_from=str(tmp_path / 'run')), tmp_path / 'export')
     assert facts['weights']['params/encoder/stage3/conv/conv/kernel']['shape'] == (3, 3, 96, 192)
 
 

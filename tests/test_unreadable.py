@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skinjax import config as configs
-from skinjax import evaluate, generate, train
+from skinjax import evaluate, generate, kinds, train
 from skinjax.engine.writer import read_metrics
 from tests.helpers import LINEAR, SMALL, write_folder
 
@@ -68,7 +68,7 @@ def test_rows_that_are_skipped_are_listed_by_every_kind(tmp_path):
     judged = configs.override(configs.evaluate(), {'init_from': str(tmp_path / 'run')})
     evaluate.run(judged, tmp_path / 'judged')
     written = configs.override(
-        configs.generate('folder'),
+        kinds.generate('folder'),
         {'data.root': str(root), 'data.image_size': 16, 'data.on_error': 'skip'},
     )
     generate.run(written, tmp_path / 'copy')

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from skinjax import config as configs
+from skinjax import kinds
 from skinjax.audits import artefact_removal, removal_cases, removal_flags, removal_tables
 from skinjax.data import cameras, rendering
 from skinjax.engine.writer import read_json
@@ -19,7 +20,7 @@ TINY = {'n': 3, 'sizes': (48,), 'bootstrap': 20, 'panels': 2}
 
 
 def options(**fields):
-    return configs.audit('artefact_removal', **{**TINY, **fields}).audit
+    return kinds.audit('artefact_removal', **{**TINY, **fields}).audit
 
 
 @pytest.mark.parametrize('kind', removal_cases.KINDS)
@@ -155,7 +156,7 @@ def test_templates():
 def test_config_is_the_audit(tmp_path):
     from skinjax import audit
 
-    config = configs.audit('artefact_removal', **{**TINY, 'kinds': ('ruler',), 'n': 1})
+    config = kinds.audit('artefact_removal', **{**TINY, 'kinds': ('ruler',), 'n': 1})
     audit.run(configs.resolve(config), tmp_path / 'w')
     assert (tmp_path / 'w' / 'DONE').exists()
     assert read_json(tmp_path / 'w' / 'results.json')['source'] == 'synthetic'

@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
 from skinjax import config as configs
-from skinjax import prepare
+from skinjax import kinds, prepare
 from skinjax.data import examples, groups, pipeline, prepared, shards
 from skinjax.data.records import COMMON, DataSet
 
@@ -35,13 +35,13 @@ def read(root: Path, **fields: Any) -> DataSet:
 def work(tmp_path_factory) -> Path:
     work = tmp_path_factory.mktemp('prepared') / 'w'
     fields = {**SIZES, 'encoding': 'png', 'shard_rows': 10, 'workers': 2}
-    prepare.run(configs.override(configs.prepare(), fields), work)
+    prepare.run(configs.override(kinds.prepare(), fields), work)
     return work
 
 
 @pytest.fixture(scope='module')
 def original() -> DataSet:
-    config = configs.override(configs.prepare(), SIZES)
+    config = configs.override(kinds.prepare(), SIZES)
     return groups.load(configs.find('data', 'synthetic').build, config.data, 0, training=False)
 
 

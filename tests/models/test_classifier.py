@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from skinjax import config as configs
+from skinjax import kinds
 from skinjax.models.classifier import Classifier
 
 
 def test_maps_are_those_of_the_encoder_in_evaluation():
-    config = configs.convert('narrow').model
+    config = kinds.convert('narrow').model
     network = Classifier(configs.find('models', config.name).build(config), 1)
     images = jnp.asarray(np.random.default_rng(0).normal(size=(2, 32, 32, 3)), jnp.float32)
 

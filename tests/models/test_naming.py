@@ -6,7 +6,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from skinjax import config as configs
-from skinjax import convert
+from skinjax import convert, kinds
 from skinjax.models import pretrained
 from tests.helpers import LINEAR
 
@@ -40,7 +40,7 @@ def test_names_that_are_not_there(nameless):
 
 
 def test_a_family_with_names_has_ours_too():
-    config = configs.convert('narrow').model
+    config = kinds.convert('narrow').model
     values = jax.tree.map(lambda s: np.ones(s.shape, 'f'), convert.abstract(config, 32))
     first, own = (pretrained.give(values, config, naming) for naming in ('', 'skinjax'))
     assert 'conv1.weight' in first

@@ -12,7 +12,7 @@ from flax.traverse_util import flatten_dict
 from safetensors.numpy import save_file
 
 from skinjax import config as configs
-from skinjax import convert
+from skinjax import convert, kinds
 from skinjax.models import naming, pretrained
 from skinjax.models.classifier import Classifier
 from skinjax.models.tensor_files import Tensor, open_tensors
@@ -31,7 +31,7 @@ NOTHING = Tensor((), lambda: np.zeros(()))
 
 def model_config(network: str = 'narrow', **fields: Any) -> Any:
     """The model section for a network."""
-    return configs.override(configs.convert(network).model, fields)
+    return configs.override(kinds.convert(network).model, fields)
 
 
 def their_model(network: str, classes: int = 1000):
