@@ -254,6 +254,8 @@ def _percent(share: float) -> str:
 
 
 def _signed(block: Mapping[str, float]) -> str:
+    if not np.isfinite(block['mean']):
+        return tables.NONE
     if not np.isfinite(block['low']):  # one seed has no interval
         return f'{block["mean"]:+.3f}'
     return f'{block["mean"]:+.3f} ({block["low"]:+.3f} to {block["high"]:+.3f})'

@@ -125,7 +125,7 @@ def _panels(data: DataSet, workdir: Path) -> None:
         before = images.fit(records.read(row)['image'], SIDE)
         after = images.decode(workdir / cells['image'], SIDE)
         marked = before.copy()
-        if cells['artefact']:
+        if cells.get('artefact'):  # no column where no editor marked anything
             marked[images.decode_mask(workdir / cells['artefact'], SIDE) > 0] = MARK
         for strip, picture in zip(strips.values(), (before, marked, after), strict=True):
             strip.append(picture)

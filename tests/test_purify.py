@@ -124,6 +124,13 @@ def test_provenance_of_files(tmp_path):
         assert np.array_equal(after, np.where(before > 10, before - 10, 0))
 
 
+def test_editors_that_mark_nothing(tmp_path):
+    fields = {'chain': ('inpaint',), 'editors.inpaint.method': 'telea'}
+    results = purify.run(settings(**TINY, **fields), tmp_path / 'w')
+    assert results['removed'] == {} and not (tmp_path / 'w' / 'artefacts').exists()
+    assert {row['removed'] for row in writing.read_rows(tmp_path / 'w')} == {''}
+
+
 @pytest.mark.parametrize(
     ('fields', 'message'),
     [
