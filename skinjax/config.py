@@ -162,8 +162,7 @@ def evaluate(variant: str = '') -> Config:
     first, _, rest = variant.partition('_')
     task, source = (first, rest) if first in tasks.NAMES else (CLASSIFICATION, variant)
     data = {**records.COMMON, **plugin('data', source)} if source else {}
-    section = dict(tasks.named(task).EVALUATE)
-    section |= {'tta': 'run'} if 'tta' in section else {}  # on | off | run: as the run did
+    section = {**tasks.named(task).EVALUATE, **tasks.named(task).AGAIN}
     values = {'kind': 'evaluate', 'init_from': '', 'devices': 0, 'evaluate': section}
     return make({**values, 'data': data}).lock()
 
@@ -190,6 +189,9 @@ def resolve(config: Config, given: Mapping[str, Any] | None = None) -> Config:
         _same_task(config)
     _keeps_names(given or {})
     config = config.copy_and_resolve_references()
+    if 'chain' in config:  # --config.chain=segment,hair comes as one name
+        names = ','.join(config.chain).split(',')
+        config.chain = tuple(name.strip() for name in names if name.strip())
     if 'objective' in config and config.objective.get('bias') == '':
         if not config.data.bias:
             raise ValueError(

@@ -22,7 +22,7 @@ def chain(config: Any) -> Editor:
     for name, section in sections.items():
         if section is None:
             raise ValueError(f'config.chain: no editor {name!r}; {choices(name, config.editors)}')
-    editors = [configs.find('editors', n).build(section) for n, section in sections.items()]
+    editors = [_built(name, section) for name, section in sections.items()]
 
     def edit(examples: Sequence[Example]) -> list[Example]:
         edited = list(examples)
@@ -33,13 +33,23 @@ def chain(config: Any) -> Editor:
     return edit
 
 
+def _built(name: str, section: Any) -> Editor:
+    try:
+        return configs.find('editors', name).build(section)
+    except (FileNotFoundError, ValueError) as error:
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(f'editor {name!r}: {error}') from error
+
+
 def named(name: str) -> Editor:
     """The chain of a run of kind 'purify', by its directory; or one editor with its defaults.
 
     Raises:
         ValueError, FileNotFoundError: neither, or as `chain`.
     """
-    if not Path(name).is_dir():
+    if '/' in name and not Path(name).is_dir():
+        raise FileNotFoundError(f"{name} does not exist: name an editor or a run of kind 'purify'")
+    if name in configs.siblings('editors') or not Path(name).is_dir():
         return chain(kinds.purify(editors=(name,)))
     run = rundir.read_run(name)
     if run.get('kind') != 'purify':

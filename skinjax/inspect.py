@@ -90,10 +90,10 @@ def load(config: Any) -> DataSet:
             f'the detectors look at {detectors.SIDE} pixels, and data.image_size is '
             f'{config.data.image_size}: add --config.data.image_size={detectors.SIDE}'
         )
-    for field in ('skew_artefact', 'group_duplicates'):
+    for field in ('skew_artefact', 'group_duplicates', 'purify'):
         if value := config.data[field]:
             raise ValueError(
-                f'data.{field}={value!r} changes the rows for training; an inspection looks at '
+                f'data.{field}={value!r} changes the data for training; an inspection looks at '
                 f'them as they are: leave it at {COMMON[field]!r}'
             )
     lenient = configs.override(config, {'data.on_error': 'skip'}).data

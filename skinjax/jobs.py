@@ -15,6 +15,7 @@ from typing import Any
 from skinjax import config as configs
 from skinjax.engine.writer import duration
 
+HEADLINES = ('auc', 'mean_auc', 'jaccard', 'psnr_hole')  # main figures, by task
 INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit status of a stopped run
 
 
@@ -103,7 +104,7 @@ def _share_cores(slots: Any, workers: int) -> None:
 
 
 def _train(values: dict[str, Any], folder: str) -> str:
-    """One run, logged to a .log file beside it; returns its AUCs for the progress line."""
+    """One run, logged to a .log file beside it; returns its main figures for the progress line."""
     import jax
     from absl import logging
 
@@ -124,7 +125,10 @@ def _train(values: dict[str, Any], folder: str) -> str:
             traceback.print_exc()
             raise
     jax.clear_caches()
-    found = {
-        name: block.get('auc') or block['mean_auc'] for name, block in results['splits'].items()
-    }
-    return ', '.join(f'{name} {auc["value"]:.3f}' for name, auc in found.items())
+    return ', '.join(f'{name} {headline(block)}' for name, block in results['splits'].items())
+
+
+def headline(block: Mapping[str, Any]) -> str:
+    """The main figure of a split, by what the network is for; '-' where it is not defined."""
+    value = next(block[name]['value'] for name in HEADLINES if name in block)
+    return '-' if value is None else f'{value:.3f}'

@@ -3,8 +3,8 @@
 jaccard             |A and B| / |A or B|; two empty masks agree: 1
 threshold_jaccard   the same, and 0 below 0.65: what the challenge of 2018 ranked by
 dice                2 |A and B| / (|A| + |B|); two empty masks: 1
-sensitivity         share of the lesion's pixels that are found; nan without a lesion
-specificity         share of the other pixels that are left; nan where there are none
+pixel_sensitivity   share of the lesion's pixels that are found; nan without a lesion
+pixel_specificity   share of the other pixels that are left; nan where there are none
 boundary_f          F1 of the boundaries, see `boundary_f`
 rowwise_jaccard     the mean of the rows' Jaccards, see `jaccard`; for comparison alone
 """

@@ -52,6 +52,8 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         if unpack.unpack(cloud.local(name, 'archives'), config.data.root or '.'):
             print(f'{name}: unpacked into {config.data.root}', flush=True)
     data = load(config)
+    if 'purified' in data.info:
+        print('note: masks of what an editor has removed are not stored', flush=True)
     planned = shards.plan(data, config.shard_rows)
     writing.check(data)
     with rundir.lock(workdir):

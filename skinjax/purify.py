@@ -68,6 +68,10 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
 def _check(config: Any) -> None:
     if not config.chain:
         raise ValueError('config.chain is empty: name the editors, such as hair')
+    if config.data.purify:
+        raise ValueError(
+            f'config.data.purify is {config.data.purify!r}: name all editors in config.chain'
+        )
     if config.workers < 0:
         raise ValueError(f'config.workers must be at least 0, found {config.workers}')
 
@@ -77,22 +81,23 @@ def _with_provenance(data: DataSet, config: Any) -> DataSet:
     home = os.path.realpath(config.data.root or '.')
 
     def more(records: Records) -> Records:
-        columns = {**records.columns, 'editors': np.full(len(records), '+'.join(config.chain))}
+        before = records.columns.get('editors', np.full(len(records), ''))  # of an earlier run
+        names = ['+'.join(filter(None, (name, *config.chain))) for name in before.tolist()]
+        columns = {**records.columns, 'editors': np.array(names)}
         if records.files is not None:
             names = [os.path.relpath(file, home) for file in records.files.tolist()]
             columns['source_image'] = np.array(names)
         return dataclasses.replace(records, columns=columns)
 
-    info = {**data.info, 'purified': list(config.chain)}
+    info = {**data.info, 'purified': [*data.info.get('purified', ()), *config.chain]}
     splits = {name: more(records) for name, records in data.splits.items()}
     return dataclasses.replace(data, splits=splits, info=info)
 
 
 def _write(config: Any, data: DataSet, edit: Any, workdir: Path) -> None:
-    with (
-        Interrupts() as interrupts,
-        Progress(sum(map(len, data.splits.values())), unit='image') as progress,
-    ):
+    there = sum(1 for _ in (workdir / writing.IMAGES).glob('*.png'))
+    total = sum(map(len, data.splits.values()))
+    with Interrupts() as interrupts, Progress(total, min(there, total), unit='image') as progress:
         try:
             writing.write(
                 data,

@@ -65,7 +65,9 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
 def load_data(config: Any) -> DataSet:
     """The data set of `config.data`, checked, divided into splits without leaks."""
     source = configs.find('data', config.data.name)
-    return groups.load(source.build, config.data, config.seed)
+    task = configs.task_of('objectives', config.objective.name)
+    classify = task == configs.CLASSIFICATION
+    return groups.load(source.build, config.data, config.seed, classify=classify)
 
 
 def build_objective(config: Any, data: DataSet) -> tuple[Objective, int]:

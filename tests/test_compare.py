@@ -30,6 +30,12 @@ def test_lookup():
     assert np.isnan(compare.lookup(results, 'none'))
 
 
+@pytest.mark.parametrize('name', ['auc', 'mean_auc', 'jaccard', 'psnr_hole'])
+def test_the_progress_line_has_the_main_figure_of_any_task(name):
+    assert jobs.headline({'n': 3, 'dice': {'value': 0.1}, name: {'value': 0.25}}) == '0.250'
+    assert jobs.headline({name: {'value': None}}) == '-'
+
+
 def test_summary_by_hand():
     runs = {name: small_run() for name in ('base', 'best', 'new')}
     config = kinds.compare(

@@ -122,6 +122,11 @@ def test_provenance_of_files(tmp_path):
         after = images.decode(tmp_path / 'w' / row['image'], 16)
         assert row['ruler'] in ('0', '1') and row['label'] in ('nevus', 'melanoma')
         assert np.array_equal(after, np.where(before > 10, before - 10, 0))
+    fields = {'data.root': str(tmp_path / 'w'), 'data.image_size': 16}
+    again = purify.run(settings('folder', **fields), tmp_path / 'again')
+    assert again['data']['purified'] == [DARKER, DARKER]
+    editors = {row['editors'] for row in writing.read_rows(tmp_path / 'again')}
+    assert editors == {f'{DARKER}+{DARKER}'}
 
 
 def test_editors_that_mark_nothing(tmp_path):
@@ -136,6 +141,7 @@ def test_editors_that_mark_nothing(tmp_path):
     [
         ({'chain': ()}, 'chain is empty'),
         ({'chain': ('har',)}, "no editor 'har'.*did you mean 'hair'"),
+        ({'data.purify': 'hair'}, "data.purify is 'hair': name all editors in config.chain"),
         ({'workers': -1}, 'workers must be at least 0'),
         ({'chain': ('segment',)}, 'init_from'),
     ],
@@ -174,6 +180,23 @@ def test_splits_are_judged_with_and_without_editing(tmp_path):
     for name in names:
         for key in ('auc', 'accuracy'):
             assert found['splits'][name][key] == first['splits'][f'{name}_purified'][key]
+
+
+def test_a_chain_is_a_list_with_commas():
+    config = configs.override(kinds.purify(), {'chain': ('segment, hair,inpaint',)})
+    assert configs.resolve(config).chain == ('segment', 'hair', 'inpaint')
+
+
+def test_names_of_editors_and_of_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'hair').mkdir()  # no run: the editor is meant
+    image = np.full((32, 32, 3), 180, np.uint8)
+    (found,) = editing.named('hair')([{'image': image}])
+    assert np.array_equal(found['image'], image)
+    with pytest.raises(FileNotFoundError, match=r"\./runs/nowhere does not exist.*kind 'purify'"):
+        editing.named('./runs/nowhere')
+    with pytest.raises(ValueError, match=r"editor 'segment': config.init_from is empty"):
+        editing.named('segment')
 
 
 def test_a_run_of_another_kind_gives_no_editors(tmp_path):

@@ -42,12 +42,15 @@ def build(config: Any) -> Audit:
     """The audit.
 
     Raises:
-        ValueError: an unknown source, or one without its folder.
+        ValueError: an unknown source, or one without its folder, or too few pictures.
     """
     if config.source not in SOURCES:
         raise ValueError(f'source {config.source!r}: {choices(config.source, SOURCES)}')
     if config.source != 'synthetic' and not config.root:
         raise ValueError(f'source {config.source!r} needs a folder: --config.audit.root=FOLDER')
+    least = 0 if config.source == 'isic2017' else 1
+    if config.n < least:
+        raise ValueError(f'config.audit.n is {config.n}, expected at least {least}')
     if config.source == 'isic2017':
         return removal_flags.flagged(config, editors())
 

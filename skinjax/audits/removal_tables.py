@@ -13,10 +13,10 @@ Row = dict[str, Any]
 METHODS: dict[str, dict[str, Any]] = {
     'paper': {'mode': 'paper'},
     'paper, threshold 10': {'mode': 'paper', 'threshold': 10.0},
-    'robust, closing': {'fill': 'closing'},
-    'robust, Navier-Stokes': {'fill': 'ns'},
-    'robust, Telea': {},
-    'robust, Telea, lesion protected': {'protect_lesion': True},
+    'robust, closing': {'fill': 'closing', 'protect_lesion': False},
+    'robust, Navier-Stokes': {'fill': 'ns', 'protect_lesion': False},
+    'robust, Telea': {'protect_lesion': False},
+    'robust, Telea, lesion protected': {},
 }
 DEFAULT_METHOD = 'robust, Telea'
 MASKS = ('paper', 'paper, threshold 10', DEFAULT_METHOD)  # methods that find other pixels

@@ -13,6 +13,8 @@ from jaxtyping import Int, Shaped
 from skinjax.data.records import Records
 from skinjax.data.table import Table
 
+SHAPE = 0.02  # by which the proportions of a mask and its image may differ, for rounding
+
 
 def check_ids(table: Table, ids: Shaped[np.ndarray, ' n']) -> None:
     """ValueError naming both rows if two rows have one id."""
@@ -161,13 +163,25 @@ def _shapes(
     for row, (first, *others) in enumerate(files):
         try:
             with _named(table, row):
-                shapes[row] = images.header(first)[1:]
+                shapes[row] = shape = images.header(first)[1:]
                 for other in filter(None, others):
-                    images.header(other)
+                    _same_shape(first, shape, other, images.header(other)[1:])
         except (OSError, ValueError):
             if must_exist:
                 raise
     return shapes
+
+
+def _same_shape(image: str, shape: tuple[int, int], mask: str, found: tuple[int, int]) -> None:
+    """ValueError if a mask has other proportions than its image, upright or turned (EXIF)."""
+    width, height = found
+    across, down = shape
+    near = min(abs(width * down - height * across), abs(width * across - height * down))
+    if near > SHAPE * max(width * down, height * across):
+        raise ValueError(
+            f'{mask}: {width} x {height} pixels, but {image} has {across} x {down}: the mask of '
+            'another image, or cropped'
+        )
 
 
 @contextlib.contextmanager

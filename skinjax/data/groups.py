@@ -15,7 +15,14 @@ from skinjax.data.splits import check_no_leak, refold
 ON_ERROR = ('raise', 'skip')
 
 
-def load(build: Callable[[Any, int], DataSet], config: Any, seed: int, *, training=True) -> DataSet:
+def load(
+    build: Callable[[Any, int], DataSet],
+    config: Any,
+    seed: int,
+    *,
+    training: bool = True,
+    classify: bool = True,
+) -> DataSet:
     """The data set of a source, checked, folded and cached as `config` says.
 
     With `config.folds` the rows of 'train' and 'val' are pooled and divided again: 'val' is fold
@@ -30,6 +37,7 @@ def load(build: Callable[[Any, int], DataSet], config: Any, seed: int, *, traini
         config: the common fields and the source's own.
         seed: of the source and of the folds.
         training: whether there must be a training set that can be learned from.
+        classify: whether it is the classes that are learned.
 
     Returns:
         The data set. `info` has been given 'association' (Cramér's V of each bias variable with
@@ -70,7 +78,7 @@ def load(build: Callable[[Any, int], DataSet], config: Any, seed: int, *, traini
         dataset = refold(dataset, config.folds, config.fold, seed)
     if config.skew_artefact:
         dataset, info['skewed'] = with_skew(dataset, config)
-    check_splits(dataset, config, training=training)
+    check_splits(dataset, config, training=training, classify=classify)
     check_no_leak(dataset.splits)
     if 'train' in dataset.splits:
         info['association'] = associations(dataset.splits['train'])
@@ -109,12 +117,14 @@ def check_options(config: Any) -> None:
         )
 
 
-def check_splits(dataset: DataSet, config: Any, *, training: bool = True) -> None:
+def check_splits(
+    dataset: DataSet, config: Any, *, training: bool = True, classify: bool = True
+) -> None:
     """ValueError if a split cannot be used, naming it and what to change.
 
     No split is empty and every bias variable of `config.bias` exists; labels and bias values lie
-    within the names of the data set. With `training`, 'train' and 'val' exist, every split has rows
-    of at least two classes, and 'train' has as many as a batch.
+    within the names of the data set. With `training`, 'train' and 'val' exist, 'train' has as many
+    rows as a batch, and, with `classify`, every split has rows of at least two classes.
     """
     for name in config.bias:
         if name not in dataset.bias:
@@ -134,7 +144,7 @@ def check_splits(dataset: DataSet, config: Any, *, training: bool = True) -> Non
                 'divide the training rows with data.folds'
             )
     for split, records in dataset.splits.items():
-        if len(np.unique(records.labels)) < 2:  # there is no AUC of it
+        if classify and len(np.unique(records.labels)) < 2:  # there is no AUC of it
             only = dataset.classes[int(records.labels[0])]
             raise ValueError(f'split {split!r} has one class only, {only!r}; expected at least two')
     train = dataset.splits['train']

@@ -26,7 +26,7 @@ DEFAULTS: dict[str, Any] = {
     # Least contrast, 0 to 100: of the clear pixels of a line ('robust', 0 for 2), or of any pixel
     # ('paper', 0 for 0.1).
     'threshold': 0.0,
-    'protect_lesion': False,  # leave pixels of the lesion's mask as they are; 'paper' always does
+    'protect_lesion': True,  # leave pixels of the lesion's mask as they are; 'paper' always does
     'light': True,  # lines that are lighter than the skin as well
     'ruler': True,  # ticks and labels of scale bars as well
     'ink': True,  # strokes of violet pens, outside the lesion's mask

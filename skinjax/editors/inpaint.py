@@ -22,7 +22,7 @@ DEFAULTS: dict[str, Any] = {
     'init_from': '',  # directory of a run of configs/inpaint.py; not for telea and ns
     'method': 'network',  # or telea, ns (Navier-Stokes): OpenCV's
     'dilate': 2,  # pixels around the artefact that are filled too: its blurred rim
-    'protect_lesion': False,  # leave the pixels of the lesion's mask as they are
+    'protect_lesion': True,  # leave the pixels of the lesion's mask as they are
     'batch_size': 16,
 }
 METHODS = ('network', *inpainting.CLASSICAL)

@@ -102,8 +102,8 @@ def create(config: Any) -> Filler:
 def build(config: Any, data: DataSet, steps: int) -> Objective:
     """One phase that updates encoder and decoder.
 
-    The encoder that compares images is a state collection, `features`: a run continues without the
-    file that it came from.
+    The encoder that compares images is a state collection, `features`, of every checkpoint. To
+    continue a run takes the file that it came from, too; to judge and to use it does not.
 
     Raises:
         ValueError, FileNotFoundError: unknown region, or no weights of the encoder that compares.

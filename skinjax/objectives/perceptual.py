@@ -66,7 +66,8 @@ def load(config: Any) -> Features | None:
     """The encoder that a section describes; None where it names neither encoder nor run.
 
     Raises:
-        FileNotFoundError, ImportError, ValueError: there are no weights, or they do not fit.
+        FileNotFoundError, ImportError, ValueError: there are no weights, or they do not fit;
+            or less than one map is asked for.
     """
     if not (config.name or config.pretrained):
         return None
@@ -75,6 +76,8 @@ def load(config: Any) -> Features | None:
             f'config.objective.features is {config.name!r} without weights, which compares '
             'nothing: give --config.objective.features.pretrained=FILE'
         )
+    if config.maps < 1:
+        raise ValueError(f'config.objective.features.maps is {config.maps}, expected at least 1')
     model, mean, std = _model(config)
     encoder = configs.find('models', model['name']).build(model)
     head = Classifier(encoder, 1)  # weights have one, which stays behind
@@ -98,6 +101,8 @@ def _model(config: Any) -> tuple[Any, Any, Any]:
             )
         return _without_head(config), config.mean, config.std
     path = Path(config.pretrained)
+    if not path.exists():
+        raise FileNotFoundError(f'config.objective.features.pretrained: {path} does not exist')
     if not (path / 'config.json').is_file():
         raise ValueError(
             f'config.objective.features.pretrained is {config.pretrained!r}, which is no run of '

@@ -3,6 +3,7 @@
 A task is a module of this folder with
 
     EVALUATE                   the options of config.evaluate
+    AGAIN                      those that differ in kind 'evaluate', where they can be the run's
     network(config, data)      the Objective that restores and predicts, without phases
     section(wanted, run)       config.evaluate of kind 'evaluate', completed by that of the run
     Task                       a subclass of `Judge`

@@ -39,6 +39,7 @@ EVALUATE: dict[str, Any] = {
     'purify': '',
     'beside': '',  # folder of real images shown beside the data in the report
 }
+AGAIN = {'tta': 'run'}  # on | off | run: as the run did
 VIEWS = 8  # the symmetries of the square
 TWIN = '_purified'  # end of the names of splits that have been edited
 

@@ -33,6 +33,7 @@ EVALUATE: dict[str, Any] = {
     'bootstrap': 1000,
     'beside': '',  # folder of real images shown beside the data in the report
 }
+AGAIN: dict[str, Any] = {}
 SEED = 20180416  # of the holes
 CLASSICAL = ('telea', 'ns')
 RADIUS = 2.0  # pixels around each of a hole that they look at: the best of 1, 2, 3, 5 for Telea

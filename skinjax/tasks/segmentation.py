@@ -37,6 +37,7 @@ EVALUATE: dict[str, Any] = {
     'bootstrap': 1000,
     'beside': '',  # folder of real images shown beside the data in the report
 }
+AGAIN = {'tta': 'run', 'threshold': 0.0}  # on | off | run: as the run did; 0: that of the run
 FLIPS = 4
 GROUPED = ('jaccard', 'threshold_jaccard', 'dice')  # means shown for each value of a bias variable
 CASES = 4  # images shown of the best, of the middle and of the worst
@@ -51,7 +52,7 @@ def network(config: Any, data: DataSet | None = None) -> Objective:
 
 
 def section(wanted: Any, run: Any) -> Any:
-    """The options of `wanted`, with the `tta` of the run where it is left to it.
+    """The options of `wanted`, with `tta` and threshold of the run where they are left to it.
 
     Raises:
         ValueError: `tta` is none of on, off and run.
@@ -59,7 +60,8 @@ def section(wanted: Any, run: Any) -> Any:
     choice = {'run': run.tta, 'on': True, 'off': False}
     if wanted.tta not in choice:
         raise ValueError(f'config.evaluate.tta is {wanted.tta!r}; {choices("", choice)}')
-    return ConfigDict({**wanted.to_dict(), 'tta': choice[wanted.tta]})
+    threshold = wanted.threshold or run.threshold
+    return ConfigDict({**wanted.to_dict(), 'tta': choice[wanted.tta], 'threshold': threshold})
 
 
 def usable(records: Records) -> Bool[np.ndarray, ' n']:

@@ -99,6 +99,8 @@ def test_options_are_checked(tmp_path):
         artefact_removal.build(options(source='isic'))
     with pytest.raises(ValueError, match='needs a folder'):
         artefact_removal.build(options(source='templates'))
+    with pytest.raises(ValueError, match=r'audit\.n is 0, expected at least 1'):
+        artefact_removal.build(options(n=0))
     with pytest.raises(FileNotFoundError, match=r'labels\.csv'):
         artefact_removal.build(options(source='isic2017', root=str(tmp_path)))
     with pytest.raises(FileNotFoundError, match=r'meta\.json'):

@@ -95,6 +95,20 @@ def test_a_table_without_splits_is_divided(tmp_path):
     assert other.splits['val'].ids.tolist() != found.splits['val'].ids.tolist()
 
 
+@pytest.mark.parametrize(('shape', 'fits'), [((16, 16), True), ((8, 9), False), ((4, 8), False)])
+def test_a_mask_has_the_proportions_of_its_image(tmp_path, shape, fits):
+    table = [[*row, f'mask/{k}.png'] for k, row in enumerate(rows())]
+    write(tmp_path, table, (*COLUMNS, 'mask'))
+    cv2.imwrite(str(tmp_path / 'mask' / '5.png'), np.zeros(shape, np.uint8))
+    settings = config(tmp_path, with_mask=True)
+    if fits:
+        assert folder.build(settings, 0).splits['train'].read(3)['mask'].shape == (8, 8)
+        return
+    with pytest.raises(ValueError, match=rf'row 7: .*5\.png: {shape[1]} x {shape[0]} .* 12 x 12'):
+        folder.build(settings, 0)
+    assert folder.build(config(tmp_path), 0).splits['train'].read(3)['image'].shape == (8, 8, 3)
+
+
 def change(row, column, value):
     def changed():
         table = rows()

@@ -242,8 +242,16 @@ class TestFeatures:
     def test_a_file_without_the_name_of_its_encoder_is_refused(self, tmp_path):
         section = {**perceptual.NONE, 'pretrained': str(tmp_path / 'x.npz')}
         config = make_config(features=section)
+        with pytest.raises(FileNotFoundError, match=r'x\.npz does not exist'):
+            perceptual.load(config.objective.features)
+        (tmp_path / 'x.npz').touch()
         with pytest.raises(ValueError, match='which is no run of skinjax'):
             perceptual.load(config.objective.features)
+
+    def test_no_map_is_refused(self, tmp_path):
+        section = {**perceptual.NONE, 'pretrained': str(tmp_path), 'maps': 0}
+        with pytest.raises(ValueError, match='maps is 0, expected at least 1'):
+            perceptual.load(make_config(features=section).objective.features)
 
     def test_a_section_of_another_encoder_is_refused(self):
         config = make_config(
