@@ -15,6 +15,8 @@ Variants:
     second     the second stage of training, from the weights of the run RUN: SGD, statistics of the
                encoder fixed
     isic2017   real images at 128 pixels, compared by MobileNetV2 too
+    folder     the same on what kind 'purify' wrote: the hair that it found in one image is a hole
+               in another, and where an image had hair itself nothing is learned
     paper      the published network, rates and VGG-16, on ISIC 2017 at 256 pixels: for a GPU
 """
 
@@ -22,7 +24,7 @@ from skinjax import config as configs
 from skinjax import recipes
 from skinjax.objectives import perceptual
 
-VARIANTS = ('', 'second', 'isic2017', 'paper')
+VARIANTS = ('', 'second', 'isic2017', 'folder', 'paper')
 
 
 def get_config(variant: str = ''):
@@ -30,11 +32,12 @@ def get_config(variant: str = ''):
     if variant not in VARIANTS:
         known = ', '.join(VARIANTS[1:])
         raise ValueError(f'unknown variant {variant!r} of inpaint: choose one of {known}')
-    real = variant in ('isic2017', 'paper')
+    real = variant in ('isic2017', 'folder', 'paper')
+    source = 'folder' if variant == 'folder' else 'isic2017'
     features = {'features': _features(variant)} if real else {}
     config = configs.train(
         configs.plugin('objectives', 'inpainting', **features),
-        data='isic2017' if real else configs.plugin('data', 'synthetic', artefact='none', hair=0.0),
+        data=source if real else configs.plugin('data', 'synthetic', artefact='none', hair=0.0),
         model=configs.plugin('models', 'partial_unet', levels=3, width=0.375),
     )
     config.optimizer.update(

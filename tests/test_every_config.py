@@ -37,8 +37,10 @@ VARIANTS = {  # besides ''; a comparison runs CLGR in all of its variants
     'compare_finetuning': ('ruler',),
     'compare_purification': ('hair', 'isic2017'),
     'segment': ('isic2017', 'folder', 'full'),
+    'inpaint': ('folder',),
     'finetune_isic2017': (*recipes.PLAIN_FINETUNING[1:], 'clgr_dark_corner'),
 }
+FOLDERS = {('segment', 'folder'): 'masks', ('inpaint', 'folder'): 'purified'}  # their fixtures
 JUDGED = {  # by task: folder of tables, and a figure of each split
     'classification': ('predictions', 'auc'),
     'segmentation': ('per_image', 'jaccard'),
@@ -82,6 +84,14 @@ def masks(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
+def purified(tmp_path_factory, masks):
+    work = tmp_path_factory.mktemp('purified') / 'w'
+    config = load(FILES['purify']).get_config('folder')
+    run(shrink(config, **{'data.root': str(masks), 'workers': 1}), work)
+    return work
+
+
+@pytest.fixture(scope='module')
 def prepared(tmp_path_factory, folder):
     fields: dict[str, Any] = {'data.root': str(folder)}
     config = shrink(load(FILES['prepare']).get_config('folder'), **fields)
@@ -108,7 +118,7 @@ def test_config_runs_to_its_end(name, variant, tmp_path, request):
     config = load(FILES[name]).get_config(variant)
     runs = config.runs.values() if config.kind == 'compare' else [config]
     (source,) = {one.data.name for one in runs}
-    fixture = 'masks' if (name, source) == ('segment', 'folder') else source
+    fixture = FOLDERS.get((name, source), source)
     fields = {'data.root': str(request.getfixturevalue(fixture))} if source in SOURCES else {}
     if config.kind == 'compare':
         compare(shrink(config, linear=True, **fields), variant, tmp_path / 'w')
@@ -135,16 +145,23 @@ def test_config_runs_to_its_end(name, variant, tmp_path, request):
 def tiny(config: Any, variant: str, fields: dict[str, Any]) -> Any:
     """A config of kind 'train' that takes seconds, pretrained weights included."""
     linear = variant not in WHOLE
+    if config.objective.get('features', {}).get('pretrained'):
+        fields |= {'objective.features.pretrained': weights(config.objective.features.pretrained)}
     if config.model.pretrained and not linear:
-        weights = SHARED / 'weights' / config.model.pretrained
-        if not weights.is_file():
-            pytest.skip(f'no ../shared/weights/{weights.name}')
         # Eight views of a large network cost minutes; the other files take them.
-        fields |= {'model.pretrained': str(weights), 'evaluate.tta': False}
+        fields |= {'model.pretrained': weights(config.model.pretrained), 'evaluate.tta': False}
         fields |= {'data.image_size': 64, 'data.batch_size': 8}
     if not config.train.epochs:
         fields |= {'train.steps': 0, 'train.epochs': 0}
     return shrink(config, linear=linear, **fields)
+
+
+def weights(name: str) -> str:
+    """The path of a weights file."""
+    path = SHARED / 'weights' / name
+    if not path.is_file():
+        pytest.skip(f'no ../shared/weights/{name}')
+    return str(path)
 
 
 def compare(config: Any, variant: str, work: Path) -> None:

@@ -228,7 +228,9 @@ def test_a_kill_and_a_preemption_lose_nothing(victim, three, tmp_path):
         wait_for(lambda: going(members, step + 2))
         members[2].process.send_signal(signal.SIGTERM)
         assert statuses(members) == [0, 0, 0]
-        step = int(re.search(r'saved at step (\d+);', members[0].said()).group(1))  # type: ignore[union-attr]
+        found = re.search(r'saved at step (\d+);', members[0].said())
+        assert found, [member.said() for member in members]
+        step = int(found.group(1))
     assert (work / 'checkpoints' / str(step)).is_dir() and not (work / 'DONE').exists()
     assert len(values(work)) == step < STEPS
     assert values(work) == values(three, step)

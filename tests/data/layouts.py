@@ -14,10 +14,10 @@ def picture(path: Path, width: int = 8, height: int = 8, value: int = 90) -> Non
     cv2.imwrite(str(path), np.full((height, width, 3), value, np.uint8))
 
 
-def mask(path: Path) -> None:
+def mask(path: Path, width: int = 8) -> None:
     """A mask file of which the upper half is set."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.zeros((8, 8), np.uint8)
+    pixels = np.zeros((8, width), np.uint8)
     pixels[:4] = 255
     cv2.imwrite(str(path), pixels)
 
@@ -41,10 +41,11 @@ def isic2016(root: Path) -> None:
         rows = [[name, labels[k % 2]] for k, name in enumerate(ids)]
         table(root / f'{stem}_GroundTruth.csv', '', rows)
         for k, name in enumerate(ids):
-            picture(root / f'{stem}_Data' / f'{name}.jpg', width=640 if k % 2 else 8)
+            width = 640 if k % 2 else 8
+            picture(root / f'{stem}_Data' / f'{name}.jpg', width=width)
             if k:
                 folder = root / f'ISBI2016_ISIC_Part1_{part}_GroundTruth'
-                mask(folder / f'{name}_Segmentation.png')
+                mask(folder / f'{name}_Segmentation.png', width)
 
 
 def isic2017(root: Path) -> None:
@@ -58,9 +59,10 @@ def isic2017(root: Path) -> None:
         people = [[name, 55, ('male', 'unknown')[k % 2]] for k, name in enumerate(ids)]
         table(data / f'{data.name}_metadata.csv', 'image_id,age_approximate,sex', people)
         for k, name in enumerate(ids):
-            picture(data / f'{name}.jpg', width=16 if k % 2 else 8)
+            width = 16 if k % 2 else 8
+            picture(data / f'{name}.jpg', width=width)
             picture(data / f'{name}_superpixels.png')
-            mask(root / f'ISIC-2017_{part}_Part1_GroundTruth' / f'{name}_segmentation.png')
+            mask(root / f'ISIC-2017_{part}_Part1_GroundTruth' / f'{name}_segmentation.png', width)
     flags = [[k, f'{name}.png', *[k % 2] * 7, 0, 'benign'] for k, name in enumerate(names(15))]
     header = ',image,dark_corner,hair,gel_border,gel_bubble,ruler,ink,patches,label,label_string'
     table(root / 'isic_bias.csv', header, flags, ';')
