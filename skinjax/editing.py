@@ -18,11 +18,12 @@ def chain(config: Any) -> Editor:
         ValueError: an unknown editor or option.
         FileNotFoundError: a run that an editor needs does not exist.
     """
-    sections = {name: config.editors.get(kinds.editor_key(name)) for name in config.chain}
-    for name, section in sections.items():
+    editors = []
+    for name in config.chain:  # one may stand there twice
+        section = config.editors.get(kinds.editor_key(name))
         if section is None:
             raise ValueError(f'config.chain: no editor {name!r}; {choices(name, config.editors)}')
-    editors = [_built(name, section) for name, section in sections.items()]
+        editors.append(_built(name, section))
 
     def edit(examples: Sequence[Example]) -> list[Example]:
         edited = list(examples)

@@ -199,6 +199,12 @@ def test_names_of_editors_and_of_runs(tmp_path, monkeypatch):
         editing.named('segment')
 
 
+def test_an_editor_can_stand_twice_in_a_chain():
+    image = np.full((4, 4, 3), 100, np.uint8)
+    (found,) = editing.chain(settings(chain=(DARKER, DARKER)))([{'image': image}])
+    assert (found['image'] == 80).all()
+
+
 def test_a_run_of_another_kind_gives_no_editors(tmp_path):
     (tmp_path / 'config.json').write_text('{"kind": "train"}')
     with pytest.raises(ValueError, match=r"kind 'train': name a run of kind 'purify'"):

@@ -6,7 +6,6 @@ isic2017    photographs with human flags: is more found where people saw hair, a
             changed where they saw nothing?
 """
 
-import csv
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 from skinjax import quality
 from skinjax.audits import removal_cases, removal_flags, removal_tables
 from skinjax.audits.removal_cases import COVERED, TOUCHED, Case
-from skinjax.audits.removal_tables import DEFAULT_METHOD, METHODS, Row
+from skinjax.audits.removal_tables import MAIN_METHOD, METHODS, Row, write_rows
 from skinjax.data.records import choices
 from skinjax.document import Figure, Section
 from skinjax.editors import Editor, hair
@@ -57,7 +56,7 @@ def build(config: Any) -> Audit:
     def audit(workdir: Path) -> tuple[dict[str, Any], list[Section]]:
         total, cases = _cases(config)
         rows, shown = measure(cases, total, editors(), config.panels)
-        _write_rows(workdir / 'per_image' / f'{config.source}.csv', rows)
+        write_rows(workdir / 'per_image' / f'{config.source}.csv', rows)
         return _report(config, rows, shown, workdir)
 
     return audit
@@ -110,7 +109,7 @@ def measure(
                 (untouched,) = edit([{**example, 'image': case.clean}])
                 row |= _harm(case, untouched)
                 rows.append(row)
-                if name == DEFAULT_METHOD:
+                if name == MAIN_METHOD:
                     gain = row['psnr'] - before['psnr']
                     pictures = [case.image, _painted(case.image, found['artefact'] > 0)]
                     pictures += [found['image'], case.clean]
@@ -198,12 +197,3 @@ def _report(
         'with these. Intervals: 95 %, bootstrap over pictures.'
     )
     return results, [Section('Measures', text, tables), Section('Pictures', figures=figures)]
-
-
-def _write_rows(path: Path, rows: list[Row]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    with path.open('w', encoding='utf-8', newline='') as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(rows)

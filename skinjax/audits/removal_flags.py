@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from skinjax import bootstrap, quality
-from skinjax.audits.removal_tables import DEFAULT_METHOD, MASKS, Row
+from skinjax.audits.removal_tables import MAIN_METHOD, MASKS, Row, write_rows
 from skinjax.data import detectors, images
 from skinjax.document import Figure, Section, Table
 from skinjax.editors import Editor, hair
@@ -41,11 +41,11 @@ def flagged(config: Any, methods: Mapping[str, Editor]):
             for count, entry in enumerate(table, 1):
                 rows.append(_row(entry, *_read(root, entry, config.sizes[-1]), methods))
                 progress.update(count)
-        _write(workdir / 'per_image' / 'isic2017.csv', rows)
+        write_rows(workdir / 'per_image' / 'isic2017.csv', rows)
         tables = [_detection(config, rows), _shares(rows), _harm(rows)]
         for one in tables:
             print(f'{one.caption}\n{console_table(one.header, one.rows)}', flush=True)
-        figures = _figures(config, root, table, rows, methods[DEFAULT_METHOD], workdir)
+        figures = _figures(config, root, table, rows, methods[MAIN_METHOD], workdir)
         results = {
             'source': 'isic2017',
             'n': len(rows),
@@ -187,7 +187,7 @@ def _figures(
     share = np.array([row['found_hair'] for row in rows])
     with_hair = np.array([row['hair'] for row in rows]) == 1
     clean = ~with_hair & (np.array([row['ruler'] for row in rows]) == 0)
-    ssim = np.array([row[f'{DEFAULT_METHOD}: SSIM'] for row in rows])
+    ssim = np.array([row[f'{MAIN_METHOD}: SSIM'] for row in rows])
     order = np.argsort(-share, kind='stable')
     ranked = order[with_hair[order]]
     spread = ranked[np.unique(np.linspace(0, len(ranked) - 1, config.panels).astype(int))]
@@ -210,11 +210,3 @@ def _figures(
             figures.append(Figure(image_grid(pictures, titles, 3), title, title))
             write_atomic(workdir / 'figures' / f'isic2017_{k}.png', figures[-1].image)
     return figures
-
-
-def _write(path: Path, rows: list[Row]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open('w', encoding='utf-8', newline='') as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)

@@ -1,12 +1,16 @@
 """Tables of the audit 'artefact_removal': means over pictures with bootstrap intervals."""
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from skinjax.bootstrap import Interval, interval
 from skinjax.document import Table
+from skinjax.engine.writer import write_atomic
 
 Row = dict[str, Any]
 # Of the editor 'hair'; the robust ones differ in their fills alone, but for the last.
@@ -18,8 +22,18 @@ METHODS: dict[str, dict[str, Any]] = {
     'robust, Telea': {'protect_lesion': False},
     'robust, Telea, lesion protected': {},
 }
-DEFAULT_METHOD = 'robust, Telea'
-MASKS = ('paper', 'paper, threshold 10', DEFAULT_METHOD)  # methods that find other pixels
+MAIN_METHOD = 'robust, Telea'
+MASKS = ('paper', 'paper, threshold 10', MAIN_METHOD)  # methods that find other pixels
+
+
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Writes a CSV file with every column that any row has."""
+    text = io.StringIO(newline='')
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(text, names, lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomic(path, text.getvalue())
 
 
 def mean(values: Sequence[float], config: Any) -> Interval:
