@@ -3,14 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from skinjax import config as configs
 from skinjax import rundir, tasks
 from skinjax.data import groups, writing
 from skinjax.data.records import DataSet
-from skinjax.engine import checkpoint
 from skinjax.engine.mesh import Mesh, is_main, on_main
 from skinjax.engine.objective import Objective, Variables
 from skinjax.engine.startup import hold
@@ -85,10 +81,5 @@ def restore(source: Path, trained: Any, mesh: Mesh) -> tuple[DataSet, Objective,
     loader = configs.find('data', trained.data.name)
     data = groups.load(loader.build, trained.data, trained.seed, training=False)
     objective = tasks.of(trained).network(trained, data)
-    size = trained.data.image_size
-    example = {'image': jnp.zeros((1, size, size, 3), jnp.uint8)}
-    abstract = jax.eval_shape(objective.init, jax.random.key(0), example)
-    step, variables = checkpoint.restore_variables(
-        source, checkpoint.with_sharding(abstract, mesh.replicated), trained
-    )
+    step, variables = tasks.restore(source, trained, objective, mesh)
     return data, objective, step, variables

@@ -1,20 +1,15 @@
 """Fills what another editor marked as artefact: by a trained network, or by OpenCV."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from skinjax import config as configs
-from skinjax import rundir
+from skinjax import tasks
 from skinjax.editors import Editor, Example
-from skinjax.engine import checkpoint
-from skinjax.engine.mesh import Mesh
 from skinjax.models.options import one_of
 from skinjax.tasks import inpainting
 
@@ -142,20 +137,7 @@ def _padded(image: Image) -> tuple[int, int]:
 
 def _restore(config: Any) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """(images [b, h, w, 3], holes [b, h, w]) -> images, of the run in `config.init_from`."""
-    trained = rundir.load_trained(config)
-    task = configs.task_of('objectives', trained.objective.name)
-    if task != 'inpainting':
-        raise ValueError(
-            f'{config.init_from} is a run of {task}; holes need one of inpainting, such as that '
-            'of configs/inpaint.py'
-        )
-    objective = inpainting.network(trained)
-    mesh, size = Mesh('jit', tuple(jax.local_devices()[:1])), trained.data.image_size
-    example = {'image': jnp.zeros((1, size, size, 3), jnp.uint8)}
-    abstract = jax.eval_shape(objective.init, jax.random.key(0), example)
-    _, variables = checkpoint.restore_variables(
-        Path(config.init_from), checkpoint.with_sharding(abstract, mesh.replicated), trained
-    )
+    _, objective, variables = tasks.restored(config, 'inpainting', {})
     predict: Any = objective.predict
     run = jax.jit(lambda v, images, holes: predict(v, images, holes)['image'])
     return lambda images, holes: np.asarray(run(variables, images, holes))

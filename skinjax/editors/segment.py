@@ -1,22 +1,16 @@
 """Adds the lesion's mask to each example, by a trained network."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from skinjax import config as configs
-from skinjax import masks, rundir
+from skinjax import masks, tasks
 from skinjax.data import images
 from skinjax.editors import Editor, Example
-from skinjax.engine import checkpoint
-from skinjax.engine.mesh import Mesh
-from skinjax.tasks import segmentation
 
 DEFAULTS: dict[str, Any] = {
     'init_from': '',  # directory of a run of configs/segment.py
@@ -76,20 +70,8 @@ def restore(config: Any) -> tuple[Any, Predict]:
     Raises:
         FileNotFoundError, ValueError: as `build`.
     """
-    trained = rundir.load_trained(config)
-    task = configs.task_of('objectives', trained.objective.name)
-    if task != 'segmentation':
-        raise ValueError(
-            f'{config.init_from} is a run of {task}; masks need one of segmentation, such as that '
-            'of configs/segment.py'
-        )
-    objective = segmentation.network(configs.override(trained, {'objective.crop': 0}))
-    mesh, size = Mesh('jit', tuple(jax.local_devices()[:1])), trained.data.image_size
-    example = {'image': jnp.zeros((1, size, size, 3), jnp.uint8)}
-    abstract = jax.eval_shape(objective.init, jax.random.key(0), example)
-    _, variables = checkpoint.restore_variables(
-        Path(config.init_from), checkpoint.with_sharding(abstract, mesh.replicated), trained
-    )
+    fields = {'objective.crop': 0}
+    trained, objective, variables = tasks.restored(config, 'segmentation', fields)
     run = jax.jit(lambda v, x: objective.predict(v, x)['probability'])
     return trained, lambda x: np.asarray(run(variables, x))
 

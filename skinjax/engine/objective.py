@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import optax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 Variables = dict[str, Any]
 Batch = dict[str, Any]
@@ -94,6 +94,8 @@ class Phase:
         optimizers: optimizer name -> the groups of it that step in this phase. Groups that are
             not named keep their parameters and their optimizer state to the bit.
         repeat: how often the phase runs on the same batch.
+        when: step -> whether the phase runs on this batch; None: on every batch. Its terms are
+            not among the metrics, and it keeps nothing for later phases.
         update: (state, sums) -> state, after the sums have been taken over the global batch.
     """
 
@@ -101,6 +103,7 @@ class Phase:
     loss: Callable[[Variables, Batch, Moment], Output]
     optimizers: Mapping[str, tuple[str, ...]]
     repeat: int = 1
+    when: Callable[[Int[Array, '']], Bool[Array, '']] | None = None
     update: Callable[[Variables, dict[str, Array]], Variables] | None = None
 
 

@@ -1,5 +1,6 @@
 """The one training step: phases in order, each differentiating only what it updates."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -40,26 +41,36 @@ def make_step(
         (state, batch, key of the run) -> (state, {'phase/term': scalar}).
     """
 
+    def update(phase: Phase, batch: Batch, moment: Moment, params, model, opt):
+        """One phase: (parameters, collections, optimizer states) after it, kept arrays, metrics."""
+        own = {g: params[g] for names in phase.optimizers.values() for g in names}
+        rest = {g: params[g] for g in params if g not in own}
+        (_, (model, keep, terms)), grads = jax.value_and_grad(
+            _total(phase, rest, model, batch, moment, accumulate, axis), has_aux=True
+        )(own)
+        params, opt = _apply(objective, phase, params, opt, _psum(grads, axis), moment.step)
+        return (params, model, opt), keep, terms
+
     def step(state: TrainState, batch: Batch, key: Array) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(key, state.step)
         batch = augment(example_keys(key, 0, batch, axis), batch)
-        params, model, opt = dict(state.params), dict(state.model), dict(state.opt)
+        now = dict(state.params), dict(state.model), dict(state.opt)
         metrics: Metrics = {}
         stream = 0
         for phase in objective.phases:
-            groups = sorted({g for names in phase.optimizers.values() for g in names})
             for _ in range(phase.repeat):
                 stream += 1
                 moment = Moment(example_keys(key, stream, batch, axis), state.step)
-                own = {g: params[g] for g in groups}
-                rest = {g: params[g] for g in params if g not in own}
-                (_, (model, keep, terms)), grads = jax.value_and_grad(
-                    _total(phase, rest, model, batch, moment, accumulate, axis), has_aux=True
-                )(own)
-                grads = _psum(grads, axis)
+                run = functools.partial(update, phase, batch, moment)
+                if phase.when is not None:
+                    now = lax.cond(
+                        phase.when(state.step), lambda x, run=run: run(*x)[0], lambda x: x, now
+                    )
+                    continue
+                now, keep, terms = run(*now)
                 batch = batch | keep
                 metrics |= {f'{phase.name}/{name}': value for name, value in terms.items()}
-                params, opt = _apply(objective, phase, params, opt, grads, state.step)
+        params, model, opt = now
         for name, optimizer in objective.optimizers.items():
             metrics[f'learning_rate/{name}'] = jnp.asarray(optimizer.learning_rate(state.step))
         metrics['parameters/norm'] = optax.tree.norm(params)

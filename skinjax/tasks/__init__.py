@@ -18,8 +18,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from skinjax import config as configs
-from skinjax.data.records import DataSet
+from skinjax import rundir
+from skinjax.data.records import DataSet, choices
+from skinjax.engine import checkpoint
 from skinjax.engine.mesh import Mesh
 from skinjax.engine.objective import Objective, Variables
 
@@ -80,3 +85,48 @@ def of(config: Any) -> ModuleType:
 def named(name: str) -> ModuleType:
     """The module of a task."""
     return importlib.import_module(f'skinjax.tasks.{name}')
+
+
+def chosen_tta(wanted: Any, run: Any) -> bool:
+    """Whether to average over turned images: on, off, or as the run did.
+
+    Raises:
+        ValueError: `tta` is none of on, off and run.
+    """
+    choice = {'run': run.tta, 'on': True, 'off': False}
+    if wanted.tta not in choice:
+        raise ValueError(f'config.evaluate.tta is {wanted.tta!r}; {choices("", choice)}')
+    return choice[wanted.tta]
+
+
+def restore(source: Path, trained: Any, objective: Objective, mesh: Mesh) -> tuple[int, Variables]:
+    """Step and variables (parameters, statistics) of the run in `source`, for its network.
+
+    Args:
+        trained: config of the run.
+
+    Raises:
+        FileNotFoundError: the run has no checkpoint.
+        ValueError: the checkpoint does not fit.
+    """
+    size = trained.data.image_size
+    example = {'image': jnp.zeros((1, size, size, 3), jnp.uint8)}
+    abstract = jax.eval_shape(objective.init, jax.random.key(0), example)
+    abstract = checkpoint.with_sharding(abstract, mesh.replicated)
+    return checkpoint.restore_variables(source, abstract, trained)
+
+
+def restored(config: Any, task: str, fields: dict[str, Any]) -> tuple[Any, Objective, Variables]:
+    """The run in `config.init_from` with `fields` replaced, its network and variables: one device.
+
+    Raises:
+        FileNotFoundError, ValueError: it is no run of this task that has a checkpoint.
+    """
+    trained = rundir.load_trained(config)
+    found = configs.task_of('objectives', trained.objective.name)
+    if found != task:
+        raise ValueError(f'{config.init_from} is a run of {found}; expected one of {task}')
+    trained = configs.override(trained, fields)
+    objective = named(task).network(trained, None)
+    mesh = Mesh('jit', tuple(jax.local_devices()[:1]))
+    return trained, objective, restore(Path(config.init_from), trained, objective, mesh)[1]

@@ -23,7 +23,7 @@ from skinjax.measures import auc, choose_threshold, insertion, mean_of, one_vs_r
 from skinjax.objectives import network as networks
 from skinjax.predictions import Predictions
 from skinjax.tables import console_table
-from skinjax.tasks import Judge
+from skinjax.tasks import Judge, chosen_tta
 
 EVALUATE: dict[str, Any] = {
     'batch_size': 256,
@@ -55,10 +55,7 @@ def section(wanted: Any, run: Any) -> Any:
     Raises:
         ValueError: `tta` is none of on, off and run.
     """
-    choice = {'run': run.tta, 'on': True, 'off': False}
-    if wanted.tta not in choice:
-        raise ValueError(f'config.evaluate.tta is {wanted.tta!r}; {choices("", choice)}')
-    values = {**wanted.to_dict(), 'tta': choice[wanted.tta]}
+    values = {**wanted.to_dict(), 'tta': chosen_tta(wanted, run)}
     return ConfigDict({**values, 'mean_over': wanted.mean_over or run.mean_over})
 
 

@@ -26,7 +26,7 @@ from skinjax.engine.writer import write_atomic, write_json
 from skinjax.objectives import segmentation
 from skinjax.pictures import outlined
 from skinjax.tables import console_table, format_value
-from skinjax.tasks import Judge
+from skinjax.tasks import Judge, chosen_tta
 
 EVALUATE: dict[str, Any] = {
     'batch_size': 16,
@@ -57,11 +57,8 @@ def section(wanted: Any, run: Any) -> Any:
     Raises:
         ValueError: `tta` is none of on, off and run.
     """
-    choice = {'run': run.tta, 'on': True, 'off': False}
-    if wanted.tta not in choice:
-        raise ValueError(f'config.evaluate.tta is {wanted.tta!r}; {choices("", choice)}')
     threshold = wanted.threshold or run.threshold
-    return ConfigDict({**wanted.to_dict(), 'tta': choice[wanted.tta], 'threshold': threshold})
+    return ConfigDict({**wanted.to_dict(), 'tta': chosen_tta(wanted, run), 'threshold': threshold})
 
 
 def usable(records: Records) -> Bool[np.ndarray, ' n']:

@@ -206,3 +206,34 @@ def test_a_phase_that_steps_foreign_groups_is_refused():
     objective = scalar_objective((Phase('one', slope(1.0, 1.0), {'sgd': ('head',)}),))
     with pytest.raises(ValueError, match=r"phase 'one' steps \['head'\].*owns \['a', 'b'\]"):
         run_scalar(objective)
+
+
+def test_a_phase_with_a_condition_runs_on_those_steps_alone():
+    phases = (
+        Phase('always', slope(0.0, 1.0), {'sgd': ('b',)}),
+        Phase('often', slope(1.0, 0.0), {'sgd': ('a',)}, when=lambda step: step % 3 == 0, repeat=2),
+    )
+    objective = scalar_objective(phases)
+    batch = {'label': jnp.zeros(4, jnp.int32)}
+    now = state.create(objective, jax.random.key(0), batch, ema=False)
+    step, found = jax.jit(make_step(objective)), []
+    for _ in range(4):
+        now, metrics = step(now, batch, jax.random.key(0))
+        found.append(float(now.params['a']['p']))
+        assert not [name for name in metrics if name.startswith('often')]
+    # Momentum as the updates are counted: 1, 1.9 at the first step, 2.71, 3.439 at the fourth.
+    assert found == pytest.approx([1 - 0.29, 1 - 0.29, 1 - 0.29, 1 - 0.29 - 0.6149])
+    always = run_scalar(scalar_objective(phases[:1]), steps=4)
+    assert float(now.params['b']['p']) == float(always.params['b']['p'])
+
+
+@pytest.mark.parametrize('how', [{}, {'devices': 4}, {'devices': 4, 'parallel': 'pmap'}])
+def test_a_condition_changes_nothing_of_a_network_where_it_holds(how):
+    data = tiny_data(size=16)
+    plain = build(data, **{'model.norm_groups': 1 if how.get('parallel') else 4})
+    (phase,) = plain.phases
+    told = dataclasses.replace(phase, when=lambda step: step >= 0)
+    _, want = train(plain, data, steps=2, **how)
+    _, end = train(dataclasses.replace(plain, phases=(told,)), data, steps=2, **how)
+    assert_close(want.params, end.params, 1e-6)
+    assert_close(want.model, end.model, 1e-6)
