@@ -22,6 +22,7 @@ from skinjax.predictions import Predictions
 
 Values = dict[str, dict[str, list[float]]]  # method -> column -> one value a seed
 FREE = ('seeds', 'jobs', 'columns', 'drawn', 'order', 'note')  # fields that may change later
+ADDED = ('add_purified', 'add_generated')  # fields of config.data that name folders
 
 
 def run(config: Any, workdir: Path) -> dict[str, Any]:
@@ -33,12 +34,14 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     Raises:
         ValueError: a field is wrong, or a directory is not that of this comparison or run: nothing
             is written then; or no run has the figure of a column.
+        FileNotFoundError: a folder whose rows are to be added does not exist; nothing is written.
         RuntimeError: a run failed; the others' results are kept.
     """
     check(config)
     planned = plan(config, workdir)
     rundir.done(config, workdir, FREE)
     todo = {key: job for key, job in planned.items() if not rundir.done(*job)}
+    _check_folders(todo)
     with rundir.lock(workdir):
         rundir.claim(config, workdir, FREE)
         (workdir / 'DONE').unlink(missing_ok=True)
@@ -102,8 +105,28 @@ def plan(config: Any, workdir: Path) -> dict[tuple[str, int, int], tuple[Any, Pa
                 if config.folds:
                     one.data.folds, one.data.fold = config.folds, fold
                     folder += f'_fold{fold}'
+                _folders(one, seed, fold)
                 planned[name, seed, fold] = (configs.resolve(one), workdir / name / folder)
     return planned
+
+
+def _folders(one: Any, seed: int, fold: int) -> None:
+    """Puts seed and fold in the place of {seed} and {fold} in the folders whose rows are added."""
+    for field in ADDED:
+        one.data[field] = one.data[field].replace('{seed}', str(seed)).replace('{fold}', str(fold))
+
+
+def _check_folders(todo: Mapping[tuple[str, int, int], tuple[Any, Path]]) -> None:
+    """FileNotFoundError if one of them does not exist: better now than after hours."""
+    for (name, _, _), (one, _) in todo.items():
+        for field in ADDED:
+            for folder in filter(None, (part.strip() for part in one.data[field].split(','))):
+                if not Path(folder).is_dir():
+                    raise FileNotFoundError(
+                        f'config.runs.{name}.data.{field}: {folder}: no such folder; give others '
+                        f'with --config.runs.{name}.data.{field}=FOLDER,...; in them {{seed}} '
+                        'stands for the seed, {fold} for the fold'
+                    )
 
 
 def collect(config: Any, planned: Mapping[tuple[str, int, int], tuple[Any, Path]]) -> Values:

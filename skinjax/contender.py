@@ -32,23 +32,22 @@ PUBLISHED = {
     'confusion': 0.03, 'reversal': 0.1,
 }  # fmt: skip
 ADAM = {'name': 'adam', 'learning_rate': 1e-4}
+GAN_ADAM = {**ADAM, 'learning_rate': 2e-4, 'momentum': 0.5}
+ALTERNATING = {'extra_generator': {'every': 1, 'n': 0, 'unit': 'step'}}  # one step of each network
+HALF = (0.5, 0.5, 0.5)
 STEPS_OF_DATA = 4  # batches that mode 'fed' goes through again and again
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What is trained: an objective, a model, and their fields that differ from the defaults."""
+    """What is trained: an objective, a model, and the fields that differ from the defaults."""
 
     objective: str
     model: str
     model_fields: Mapping[str, Any]
     objective_fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     optimizer: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    @property
-    def masks(self) -> bool:
-        """Whether the objective learns from masks."""
-        return configs.task_of('objectives', self.objective) == 'segmentation'
+    data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def sections(self, dtype: str) -> dict[str, dict[str, Any]]:
         """The sections of a config that say so."""
@@ -65,7 +64,8 @@ CASES = {
     'efficientnet_b3': Case('baseline', 'efficientnet', {'variant': 'efficientnet_b3'}),
     'mobilenet_v2': Case('baseline', 'mobilenet', {}),
     'clgr': Case('clgr', 'resnet', {'variant': 'resnet50'}, PUBLISHED),
-    'unet': Case('segmentation', 'dilated_unet', {}, optimizer=ADAM),
+    'unet': Case('segmentation', 'dilated_unet', {}, optimizer=ADAM, data={'with_mask': True}),
+    'dcgan': Case('gan', 'dcgan', {}, ALTERNATING, GAN_ADAM, {'mean': HALF, 'std': HALF}),
 }
 
 
@@ -113,7 +113,7 @@ class Job:
     def objective(self):
         case = CASES[self.case]
         data = {**COMMON, 'image_size': self.size, 'batch_size': self.batch, 'bias': ('ruler',)}
-        data |= {'with_mask': case.masks}
+        data |= case.data
         optimizer = {**optimizers.DEFAULTS, **case.optimizer}
         config = Fields({**case.sections(self.dtype), 'data': data, 'optimizer': optimizer})
         return configs.find('objectives', config.objective.name).build(config, self.data(), 1000)
@@ -125,9 +125,17 @@ def random_batch(job: Job) -> dict[str, np.ndarray]:
     image = rng.integers(0, 256, (job.batch, job.size, job.size, 3), np.uint8)
     codes = {'label': rows % 2, 'ruler': rows // 2 % 2, 'index': rows}
     batch = {'image': image, 'valid': np.ones(job.batch, bool), **codes}
-    if CASES[job.case].masks:
+    if CASES[job.case].data.get('with_mask'):
         batch |= {'mask': image[..., 0] // 128 * 255, 'has_mask': batch['valid']}
     return batch
+
+
+def inputs(job: Job, batch: dict[str, Any]) -> tuple[Any, ...]:
+    """What predictions are made from: images, or latents and labels."""
+    model = CASES[job.case].sections(job.dtype)['model']
+    if 'latent' not in model:
+        return (batch['image'],)
+    return jax.random.normal(jax.random.key(0), (job.batch, model['latent'])), batch['label']
 
 
 def compiled(function: Any, *arguments: Any) -> tuple[Any, dict[str, Any]]:
@@ -175,12 +183,12 @@ def infer(job: Job) -> tuple[timing.Run, dict[str, Any]]:
     """Predictions in evaluation mode."""
     mesh, objective = job.mesh, job.objective()
     variables = fresh(job, mesh, objective).variables()
-    images = mesh.put_batch(random_batch(job))['image']
-    predict, told = compiled(jax.jit(objective.predict), variables, images)
+    seen = inputs(job, mesh.put_batch(random_batch(job)))
+    predict, told = compiled(jax.jit(objective.predict), variables, *seen)
 
     def run(steps: int) -> None:
         for _ in range(steps):
-            last = predict(variables, images)
+            last = predict(variables, *seen)
         jax.block_until_ready(last)
 
     return run, told
@@ -212,7 +220,7 @@ def fed(job: Job) -> tuple[timing.Run, dict[str, Any]]:
     config = configs.train(sections['objective'], source, sections['model'])
     config.optimizer.update(CASES[job.case].optimizer)
     config.data.update(image_size=job.size, batch_size=job.batch, bias=('ruler',))
-    config.data.with_mask = CASES[job.case].masks
+    config.data.update(CASES[job.case].data)
     config.devices = job.devices
     trainer = kind.Trainer(config, kind.load_data(config), Mesh.create('jit', job.devices))
     now, batches = trainer.mesh.distribute(trainer.fresh()), trainer.batches(0)

@@ -15,7 +15,7 @@ from skinjax import rundir
 from skinjax.engine.checkpoint import Checkpointer
 from skinjax.engine.state import TrainState
 from skinjax.engine.writer import appearing, write_json
-from skinjax.models import options, pretrained
+from skinjax.models import attention, options, pretrained
 from skinjax.models.classifier import Classifier
 from skinjax.models.tensor_files import write_safetensors
 
@@ -113,7 +113,7 @@ def _label(model: Any) -> str:
 
 def abstract(model: Any, size: int = 224, outputs: int = 1) -> Any:
     """Shapes of the variables of encoder and main head."""
-    network = Classifier(configs.find('models', model.name).build(model), outputs)
+    network = Classifier(attention.encoder(model), outputs)
     images = jnp.zeros((1, size, size, 3))
     shapes: Any = jax.eval_shape(lambda: network.init(jax.random.key(0), images, False))
     return shapes

@@ -1,5 +1,7 @@
 """Kind 'generate': any data source, written as a folder of images that kind 'train' can read.
 
+With `config.init_from` the images are made by the generative model of a run: see `synthesis.py`.
+
 The work directory is the new data set: images/, masks/, records.csv and dataset.json (see
 `skinjax/data/writing.py`), beside the report and `figures/contact_sheet.png`.
 """
@@ -12,10 +14,10 @@ import numpy as np
 
 from skinjax import config as configs
 from skinjax import report, rundir
-from skinjax.data import gallery, groups, images, writing
-from skinjax.data.records import DataSet, Records
+from skinjax.data import gallery, groups, writing
+from skinjax.data.records import DataSet
 from skinjax.engine.writer import Progress, read_json, write_atomic, write_json
-from skinjax.pictures import folder_examples
+from skinjax.pictures import beside_rows, class_rows
 
 SIDE, COLUMNS = 96, 12  # of the pictures on the contact sheet, and how many a row has
 
@@ -30,6 +32,10 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         ValueError: the directory holds something else, the source cannot be read, or there are no
             pictures in `config.beside`.
     """
+    if 'init_from' in config:
+        from skinjax import synthesis
+
+        return synthesis.run(config, workdir)
     if rundir.done(config, workdir):
         print(f'{workdir} is done: {workdir}/report.html (delete it to run again)', flush=True)
         return read_json(workdir / 'results.json')
@@ -58,20 +64,5 @@ def _rows(source: Any, config: Any, data: DataSet) -> list[list[np.ndarray]]:
     if hasattr(source, 'sheet'):
         rows = source.sheet(config.data, SIDE, COLUMNS)
     else:
-        rows = _classes(next(iter(data.splits.values())))
-    if config.beside:
-        found = folder_examples(config.beside, 2 * COLUMNS)
-        if not found:
-            raise ValueError(f'no pictures in config.beside = {config.beside!r}')
-        fitted = [images.fit(image, SIDE, 'crop') for image in found]
-        rows = [*rows, *(fitted[k : k + COLUMNS] for k in range(0, len(fitted), COLUMNS))]
-    return rows
-
-
-def _classes(records: Records) -> list[list[np.ndarray]]:
-    rows = []
-    for label in np.unique(records.labels):
-        members = np.flatnonzero(records.labels == label)
-        some = np.unique(np.linspace(0, len(members) - 1, COLUMNS).astype(int))
-        rows.append([images.fit(records.read(int(r))['image'], SIDE) for r in members[some]])
-    return rows
+        rows = class_rows(next(iter(data.splits.values())), SIDE, COLUMNS)
+    return [*rows, *beside_rows(config.beside, SIDE, COLUMNS)]

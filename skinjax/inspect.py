@@ -26,6 +26,11 @@ from skinjax.data.counts import Findings
 from skinjax.data.records import COMMON, DataSet, concatenate
 from skinjax.engine.writer import Progress, duration, read_json, write_atomic, write_json
 
+# Fields of config.data that change the rows or the images.
+CHANGING = (
+    'skew_artefact', 'group_duplicates', 'purify', 'add_purified', 'add_generated', 'balance',
+    'only',
+)  # fmt: skip
 PROBLEMS = ('id', 'split', 'file', 'kind', 'problem')
 DUPLICATES = (
     'id', 'other_id', 'distance', 'kind', 'split', 'other_split', 'label', 'other_label',
@@ -90,7 +95,7 @@ def load(config: Any) -> DataSet:
             f'the detectors look at {detectors.SIDE} pixels, and data.image_size is '
             f'{config.data.image_size}: add --config.data.image_size={detectors.SIDE}'
         )
-    for field in ('skew_artefact', 'group_duplicates', 'purify'):
+    for field in CHANGING:
         if value := config.data[field]:
             raise ValueError(
                 f'data.{field}={value!r} changes the data for training; an inspection looks at '

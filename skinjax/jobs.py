@@ -15,7 +15,7 @@ from typing import Any
 from skinjax import config as configs
 from skinjax.engine.writer import duration
 
-HEADLINES = ('auc', 'mean_auc', 'jaccard', 'psnr_hole')  # main figures, by task
+HEADLINES = ('auc', 'mean_auc', 'jaccard', 'psnr_hole', 'kid')  # main figures, by task
 INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit status of a stopped run
 
 

@@ -9,10 +9,30 @@ from skinjax.data import records
 
 
 def generate(source: str = '') -> configs.Config:
-    """Defaults of kind 'generate' for a data source; '' is 'synthetic'."""
+    """Defaults of kind 'generate' for a data source ('' is 'synthetic'), or for 'gan': a run."""
+    if source == 'gan':
+        return _synthesis()
     data = {**records.COMMON, **configs.plugin('data', source or 'synthetic'), 'with_mask': True}
     # beside: folder of real images shown below the others on the contact sheet.
     return configs.make({'kind': 'generate', 'seed': 0, 'data': data, 'beside': ''}).lock()
+
+
+def _synthesis() -> configs.Config:
+    values = {
+        'kind': 'generate',
+        'seed': 0,  # of the images
+        'init_from': '',  # directory of a run of task 'generation'
+        'root': '',  # replaces data.root of the run
+        'count': '',  # images of each class, 350, or of some: melanoma=350,nevus=20
+        'batch_size': 64,  # images that are made at once
+        'batch_statistics': False,  # normalise by the batch, as the published code does
+        # Mean squared error (pixels 0 to 1) to the nearest training image, below which an image is
+        # refused and another made: auto, which 1 % of held-out real images lie below; 0: none.
+        'least_mse': 'auto',
+        'split': 'train',
+        'beside': '',  # folder of real images shown below the others on the contact sheet
+    }
+    return configs.make(values).lock()
 
 
 def inspect(source: str = '') -> configs.Config:

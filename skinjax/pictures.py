@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 if TYPE_CHECKING:
-    from skinjax.data.records import DataSet
+    from skinjax.data.records import DataSet, Records
 
 # Bytes above which a picture is made smaller before it is embedded, and its longer side then.
 LARGE = 150_000
@@ -51,6 +51,33 @@ def class_examples(data: 'DataSet', split: str, count: int) -> tuple[list[np.nda
     return images, titles
 
 
+def class_rows(records: 'Records', side: int, columns: int) -> list[list[np.ndarray]]:
+    """One row of square pictures for each class that occurs, spread over the records."""
+    from skinjax.data import images
+
+    rows = []
+    for label in np.unique(records.labels):
+        members = np.flatnonzero(records.labels == label)
+        some = np.unique(np.linspace(0, len(members) - 1, columns).astype(int))
+        rows.append([images.fit(records.read(int(r))['image'], side) for r in members[some]])
+    return rows
+
+
+def beside_rows(folder: str, side: int, columns: int) -> list[list[np.ndarray]]:
+    """Two rows of the pictures in `config.beside`; none where it is ''.
+
+    Raises:
+        ValueError: there are no pictures.
+    """
+    from skinjax.data import images
+
+    found = folder_examples(folder, 2 * columns) if folder else []
+    if folder and not found:
+        raise ValueError(f'no pictures in config.beside = {folder!r}')
+    fitted = [images.fit(image, side, 'crop') for image in found]
+    return [fitted[k : k + columns] for k in range(0, len(fitted), columns)]
+
+
 def folder_examples(folder: str | os.PathLike[str], count: int) -> list[np.ndarray]:
     """The first pictures below a folder, by path; files that are none are passed over."""
     import cv2
@@ -84,3 +111,14 @@ def outlined(
         lines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(drawn, lines, -1, colour, width)
     return drawn
+
+
+def lit(
+    image: UInt8[np.ndarray, 'h w 3'], weights: Float[np.ndarray, 'y x']
+) -> UInt8[np.ndarray, 'h w 3']:
+    """`image` as bright as the weights are large: whole at the largest, a fifth at 0."""
+    import cv2
+
+    share = (weights / max(float(weights.max()), 1e-12)).astype(np.float32)
+    share = cv2.resize(share, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return (image * (0.2 + 0.8 * share[..., None])).astype(np.uint8)

@@ -7,9 +7,10 @@ What `build_run_report` reads of `results.json`; every block may be missing:
      "splits": {SPLIT: evaluate_table(...)},
      "probes": {VARIABLE: {"split": SPLIT, "linear": probe(...), "mlp": probe(...)}},
      "insertion": {ARTEFACT: insertion(...)},
-     "data": {NAME: value}, "versions": {NAME: value}}
+     "remarks": [SENTENCE], "data": {NAME: value}, "versions": {NAME: value}}
 
 Splits of segmentation and inpainting hold means of images, and their groups values without cells.
+Those of generation hold measures of sets; see generation_report.py for its other blocks.
 Blocks of other names are shown as they are.
 """
 
@@ -19,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skinjax import figures
+from skinjax import figures, generation_report
 from skinjax.document import Figure, Section, Table, write_report
 from skinjax.engine.writer import read_json, read_metrics, write_atomic
 from skinjax.pictures import class_examples, embed, folder_examples
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 # Bytes of embedded pictures.
 BUDGET = 1_350_000
 _GROUP_FIGURES = 8
-_KNOWN = ('step', 'seed', 'threshold', 'splits', 'probes', 'insertion', 'data', 'versions')
+_KNOWN = (
+    'step', 'seed', 'threshold', 'splits', 'probes', 'insertion', 'remarks', 'data', 'versions',
+)  # fmt: skip
 _EXAMPLES = 6  # pictures of each class
 
 
@@ -70,8 +73,10 @@ def build_run_report(
     curves = dict(_curves(tables, results.get('splits') or {}))
     for stem, figure in curves.items():
         write_atomic(workdir / 'figures' / f'{stem}.png', figure.image)
-    sections = [*_results(results, list(curves.values())), *_groups(results)]
-    sections += [*_probes(results), *_insertion(results), *_training(workdir)]
+    sections = [*_results(results, list(curves.values())), *generation_report.sections(results)]
+    sections += _groups(results)
+    sections += [*_probes(results), *_insertion(results), *_remarks(results)]
+    sections += _training(workdir)
     sections += _examples(data, beside)
     used = sum(len(figure.image) for section in sections for figure in section.figures)
     drawn = sorted(p for p in (workdir / 'figures').glob('*.png') if p.stem not in curves)
@@ -117,9 +122,11 @@ _COLUMNS = {
 
 def _block_table(caption: str, first: str, blocks: Mapping[str, Mapping[str, Any]]) -> Table:
     """One row a block, with those of the known columns that any block has."""
-    names = [name for name in _COLUMNS if any(name in block for block in blocks.values())]
+    made = any('kid' in block for block in blocks.values())
+    columns = generation_report.COLUMNS if made else _COLUMNS
+    names = [name for name in columns if any(name in block for block in blocks.values())]
     rows = [[key, *(block.get(name) for name in names)] for key, block in blocks.items()]
-    return Table(caption, [first, *(_COLUMNS[name] for name in names)], rows)
+    return Table(caption, [first, *(columns[name] for name in names)], rows)
 
 
 def _results(results: Mapping[str, Any], curves: Sequence[Figure]) -> Iterator[Section]:
@@ -276,6 +283,11 @@ def _insertion(results: Mapping[str, Any]) -> Iterator[Section]:
         yield Section('Inserted artefacts', text, [Table('Prediction shift', header, rows)])
 
 
+def _remarks(results: Mapping[str, Any]) -> Iterator[Section]:
+    if remarks := results.get('remarks'):
+        yield Section('Remarks', '\n\n'.join(remarks))
+
+
 def _training(workdir: Path) -> Iterator[Section]:
     path = workdir / 'metrics.jsonl'
     records = read_metrics(path) if path.exists() else []
@@ -330,7 +342,7 @@ def _facts(results: Mapping[str, Any]) -> Iterator[Section]:
 
 def _rest(results: Mapping[str, Any]) -> Iterator[Section]:
     for name, block in results.items():
-        if name not in _KNOWN:
+        if name not in (*_KNOWN, *generation_report.KNOWN):
             heading = name.replace('_', ' ').capitalize()
             yield Section(heading, code=json.dumps(block, indent=2, ensure_ascii=False))
 

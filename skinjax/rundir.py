@@ -38,6 +38,8 @@ def done(config: configs.Config, workdir: Path, free: Collection[str] = ()) -> b
         workdir: its directory, which need not exist.
         free: fields in which the config there may differ.
 
+    Fields that the config of an older version lacks count as if they had their defaults there.
+
     Raises:
         ValueError: the directory belongs to another config (the difference is shown), or holds
             files of something else.
@@ -48,7 +50,7 @@ def done(config: configs.Config, workdir: Path, free: Collection[str] = ()) -> b
         if workdir.exists() and not ours.issuperset(workdir.iterdir()):
             raise ValueError(f'{workdir} is not empty and is no run: choose another --workdir')
         return False
-    lines = differences(read_json(path), configs.to_json(config))
+    lines = _changes(read_json(path), configs.to_json(config))
     lines = [line for line in lines if line.partition(':')[0] not in free]
     if lines:
         # Configs of two kinds differ in everything.
@@ -58,6 +60,26 @@ def done(config: configs.Config, workdir: Path, free: Collection[str] = ()) -> b
             'choose another --workdir, or delete it'
         )
     return (workdir / 'DONE').exists()
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """`differences`, where `old` may be from before some of the fields."""
+    lines = differences(old, new)
+    # Plug-ins that only a file in the directory names are not imported.
+    if not lines or old.get('kind') != new.get('kind') or not _names(old) <= _names(new):
+        return lines
+    try:
+        return differences(configs.to_json(configs.from_json(_completed(old))), new)
+    except (AttributeError, ImportError, KeyError, TypeError, ValueError):
+        return lines  # it names plug-ins that do not exist, or is damaged
+
+
+def _names(values: Any) -> set[str]:
+    """What stands under 'name', at any depth."""
+    if not isinstance(values, dict):
+        return set()
+    own = {values['name']} if isinstance(values.get('name'), str) else set()
+    return own.union(*(_names(value) for value in values.values()))
 
 
 def claim(config: configs.Config, workdir: Path, free: Collection[str] = ()) -> bool:
@@ -152,15 +174,34 @@ def load_trained(config: configs.Config) -> configs.Config:
 
 
 def _completed(values: dict[str, Any]) -> dict[str, Any]:
-    """The JSON config of a run of kind 'train' over the defaults of the same plug-ins."""
-    if values.get('kind') != 'train':
-        return values
+    """The JSON config of a run over the defaults of the same plug-ins.
+
+    That of kind 'train' whole, the runs of a comparison likewise, of others the section `data`, and
+    of kind 'purify' those of all editors.
+    """
+    kind = values.get('kind')
+    if kind == 'purify':
+        names = configs.siblings('editors')
+        known = {name: dict(configs.find('editors', name).DEFAULTS) for name in names}
+        editors = _overlay(configs.to_json(configs.make(known)), values['editors'])
+        values = {**values, 'editors': editors}
+    if kind == 'compare':
+        runs = {name: _completed(run) for name, run in values['runs'].items()}
+        return {**values, 'runs': runs}
+    if kind != 'train':
+        return _with_data(values) if values.get('data') else values
     parts = {
         name: configs.plugin(folder, values[name]['name'])
         for name, folder in configs.PLUGINS.items()
         if name in values
     }
     return _overlay(configs.to_json(configs.train(**parts)), values)
+
+
+def _with_data(values: dict[str, Any]) -> dict[str, Any]:
+    name = values['data']['name']
+    below = {**configs.common('data', name), **configs.plugin('data', name)}
+    return {**values, 'data': _overlay(configs.to_json(configs.make(below)), values['data'])}
 
 
 def _overlay(below: Any, above: Any) -> Any:

@@ -16,6 +16,7 @@ from skinjax import config as configs
 from skinjax import evaluate, rundir, tasks
 from skinjax.data import groups, pipeline
 from skinjax.data.augment_device import augment
+from skinjax.data.balancing import VIEW
 from skinjax.data.records import UNKNOWN, DataSet
 from skinjax.engine import checkpoint, state
 from skinjax.engine.mesh import Mesh, is_main, on_main
@@ -152,6 +153,11 @@ class Trainer:
         if config.head_first:
             if not isinstance(self.task, classification.Task):
                 raise ValueError('config.train.head_first is for classifiers alone: set it to 0')
+            if set(self.abstract().params['head']) != {'kernel', 'bias'}:
+                raise ValueError(
+                    'config.train.head_first fits one dense layer, and '
+                    f'{self.config.objective.name} has another head: set it to 0'
+                )
             train = self.data.splits['train']
             linear_head.check(train.labels, train.groups, len(self.data.classes))
         self.task.check()
@@ -223,6 +229,7 @@ class Trainer:
     def _fitted_head(self, now: state.TrainState) -> dict[str, Any]:
         """The main head that is best for the features of the training images as they are."""
         config, train = self.config, self.data.splits['train']
+        train = train.select(~train.flagged(VIEW))  # one image as it is, whatever its views
         _say(f'fitting the head to the features of {len(train)} images')
         plain = configs.override(config, {'evaluate.tta': False})
         _, features = classification.Predictor(plain, self.objective, self.mesh)(

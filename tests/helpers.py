@@ -124,6 +124,7 @@ STAND_INS = {  # networks that compile at once, by task
     'classification': LINEAR,
     'segmentation': configs.plugin('models', 'tests.objectives.one_conv'),
     'inpainting': configs.plugin('models', 'partial_unet', levels=2, width=0.02),
+    'generation': configs.plugin('models', 'dcgan', width=0.02),
 }
 
 

@@ -196,7 +196,10 @@ def test_every_case_is_a_network_that_there_is(case):
     )
     after, metrics = jax.eval_shape(make_step(objective), shapes, batch, jax.random.key(1))
     assert jax.tree.structure(after) == jax.tree.structure(shapes)
-    assert {'main/main', 'main/bce'} & {*metrics}
+    assert {'main/main', 'main/bce', 'generator/fake'} & {*metrics}
+    seen = contender.inputs(job, batch)
+    found = jax.eval_shape(objective.predict, {'params': shapes.params, **shapes.model}, *seen)
+    assert all(value.shape[0] == 4 for value in jax.tree.leaves(found))
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Locked configs, plug-ins by file name, claims on work directories."""
 
+import functools
 import json
 import os
 from pathlib import Path
@@ -115,6 +116,38 @@ def test_claim(tmp_path):
     with pytest.raises(ValueError, match='not empty and is no run'):
         rundir.claim(config, tmp_path)
     with pytest.raises(ValueError, match='not empty and is no run'):
+        rundir.done(config, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('made', 'section'),
+    [
+        (lambda: recipes.unlearning('clgr'), ()),
+        (lambda: kinds.purify('folder'), ()),
+        (lambda: configs.evaluate('folder'), ()),
+        (lambda: recipes.compare_unlearning(), ('runs', 'clgr')),
+    ],
+    ids=['train', 'purify', 'evaluate', 'compare'],
+)
+def test_the_directory_of_an_older_version_is_no_other_run(tmp_path, made, section):
+    config = made()
+    rundir.claim(config, tmp_path)
+    (tmp_path / 'DONE').touch()
+    path = tmp_path / 'config.json'
+    values = json.loads(path.read_text())
+    data = functools.reduce(dict.__getitem__, section, values)['data']
+    for field in ('only', 'add_generated', 'balance', 'allow_synthetic'):
+        del data[field]  # they came later
+    path.write_text(json.dumps(values))
+    assert rundir.done(config, tmp_path)
+    changed = made()
+    with changed.unlocked():
+        functools.reduce(getattr, section, changed).data.only = 'melanoma'
+    with pytest.raises(ValueError, match=r"another config \([a-z.]*data.only: '' -> 'melanoma'\)"):
+        rundir.done(changed, tmp_path)
+    data['name'] = 'no_longer_there'
+    path.write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=r"data\.name: 'no_longer_there' -> "):
         rundir.done(config, tmp_path)
 
 

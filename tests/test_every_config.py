@@ -1,5 +1,6 @@
 """Every config file runs from beginning to end on tiny data; a new file needs no new test."""
 
+import dataclasses
 import importlib
 import importlib.util
 import json
@@ -13,8 +14,19 @@ import pytest
 
 from skinjax import config as configs
 from skinjax import kinds, recipes, rundir
-from skinjax.data import groups
-from tests.helpers import ISIC2017, ROOT, SHARED, sample_isic2017, shrink, write_folder
+from skinjax.data import groups, latents, writing
+from skinjax.data.isic2017 import TASKS
+from skinjax.data.records import DataSet
+from tests.audits.generated import write_generated
+from tests.helpers import (
+    ISIC2017,
+    ROOT,
+    SHARED,
+    sample_isic2017,
+    shrink,
+    tiny_records,
+    write_folder,
+)
 from tests.tasks.lesions import write_disks
 
 
@@ -36,6 +48,7 @@ VARIANTS = {  # besides ''; a comparison runs CLGR in all of its variants
     'compare_unlearning': recipes.COMPARISONS[1:],
     'compare_finetuning': ('ruler',),
     'compare_purification': ('hair', 'isic2017'),
+    'compare_balancing': ('isic2017',),
     'segment': ('isic2017', 'folder', 'full'),
     'inpaint': ('folder',),
     'finetune_isic2017': (*recipes.PLAIN_FINETUNING[1:], 'clgr_dark_corner'),
@@ -45,9 +58,12 @@ JUDGED = {  # by task: folder of tables, and a figure of each split
     'classification': ('predictions', 'auc'),
     'segmentation': ('per_image', 'jaccard'),
     'inpainting': ('per_image', 'psnr_hole'),
+    'generation': ('per_image', 'kid'),
 }
 RANGES = {'auc': (0, 1), 'mean_auc': (0, 1), 'jaccard': (0, 1), 'psnr_hole': (1, 60)}
+RANGES['kid'] = (-1000, 1000)
 WHOLE = ('', 'head')  # variants that keep their network: the others differ in data and strengths
+LIGHT = ('balance_isic2017',)  # files with the network of another
 CASES = [
     (name, variant)
     for name, path in FILES.items()
@@ -92,6 +108,20 @@ def purified(tmp_path_factory, masks):
 
 
 @pytest.fixture(scope='module')
+def additions(tmp_path_factory, isic2017):
+    """Purified copies of `isic2017` and images that pass for generated: fields of config.data."""
+    root = tmp_path_factory.mktemp('additions')
+    config = load(FILES['purify']).get_config('isic2017')
+    source: dict[str, Any] = {'data.root': str(isic2017)}
+    run(shrink(config, **source), root / 'purified')
+    labels = np.arange(60, dtype=np.int32) % 3
+    made = dataclasses.replace(tiny_records(60, size=32), labels=labels, bias={})
+    writing.write(DataSet('made', TASKS['three'], {}, {'train': made}), root / 'made')
+    folders = {'add_purified': 'purified', 'add_generated': 'made'}
+    return {f'data.{field}': str(root / name) for field, name in folders.items()}
+
+
+@pytest.fixture(scope='module')
 def prepared(tmp_path_factory, folder):
     fields: dict[str, Any] = {'data.root': str(folder)}
     config = shrink(load(FILES['prepare']).get_config('folder'), **fields)
@@ -120,10 +150,12 @@ def test_config_runs_to_its_end(name, variant, tmp_path, request):
     (source,) = {one.data.name for one in runs}
     fixture = FOLDERS.get((name, source), source)
     fields = {'data.root': str(request.getfixturevalue(fixture))} if source in SOURCES else {}
+    if name == 'balance_isic2017':
+        fields |= request.getfixturevalue('additions')
     if config.kind == 'compare':
         compare(shrink(config, linear=True, **fields), variant, tmp_path / 'w')
         return
-    config = tiny(config, variant, fields)
+    config = tiny(config, variant not in WHOLE or name in LIGHT, fields)
     results = run(config, tmp_path / 'w')
     assert_whole(tmp_path / 'w')
     assert results['step'] == config.train.steps
@@ -142,9 +174,10 @@ def test_config_runs_to_its_end(name, variant, tmp_path, request):
         assert set(results['probes']) == set(config.data.bias)
 
 
-def tiny(config: Any, variant: str, fields: dict[str, Any]) -> Any:
+def tiny(config: Any, linear: bool, fields: dict[str, Any]) -> Any:
     """A config of kind 'train' that takes seconds, pretrained weights included."""
-    linear = variant not in WHOLE
+    if configs.task_of('objectives', config.objective.name) == 'generation':
+        return tiny_gan(config, linear, fields)
     if config.objective.get('features', {}).get('pretrained'):
         fields |= {'objective.features.pretrained': weights(config.objective.features.pretrained)}
     if config.model.pretrained and not linear:
@@ -154,6 +187,14 @@ def tiny(config: Any, variant: str, fields: dict[str, Any]) -> Any:
     if not config.train.epochs:
         fields |= {'train.steps': 0, 'train.epochs': 0}
     return shrink(config, linear=linear, **fields)
+
+
+def tiny_gan(config: Any, linear: bool, fields: dict[str, Any]) -> Any:
+    """The same of a config that generates, at the least size of its networks."""
+    sizes = {'data.image_size': 64, 'data.batch_size': 8, 'model.width': 0.05}
+    sizes |= {'evaluate.count': 12, 'evaluate.val_count': 6}
+    sizes |= {'evaluate.features.pretrained': ''}
+    return shrink(config, linear=linear, **{**sizes, **fields})
 
 
 def weights(name: str) -> str:
@@ -167,10 +208,16 @@ def weights(name: str) -> str:
 def compare(config: Any, variant: str, work: Path) -> None:
     """All methods once; a variant with the runs that its table refers to and one method."""
     if variant:
-        for name in set(config.runs) - {config.reference, config.ceiling, 'clgr'}:
+        kept = {config.reference, config.ceiling, 'clgr', 'class_weights', 'generated'}
+        for name in set(config.runs) - kept:
             with config.unlocked():
                 del config.runs[name]
         config.order = tuple(name for name in config.order if name in config.runs)
+    for one in config.runs.values():
+        if one.data.add_generated:
+            real = one.data.name == 'isic2017'
+            classes = TASKS[one.data.task] if real else latents.CLASSES[one.data.classes]
+            one.data.add_generated = str(write_generated(work.parent / 'made', classes))
     run(config, work)
     assert_whole(work)
     values = json.loads((work / 'comparison.json').read_text())['values']

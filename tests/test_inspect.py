@@ -225,7 +225,9 @@ def test_folds_and_what_is_refused(planted, tmp_path):
     found = inspect.run(settings({**fields, 'data.folds': 3}), tmp_path / 'folds')
     assert sum(found['data']['rows'].values()) == 26 and found['data']['rows']['val'] < 9
     assert [g['group'] for g in found['groups']['divided']] == ['patient-2']
-    for field, value in {'skew_artefact': 'ruler', 'group_duplicates': 8, 'purify': 'hair'}.items():
+    changing = {'skew_artefact': 'ruler', 'group_duplicates': 8, 'purify': 'hair'}
+    changing |= {'add_generated': 'made', 'add_purified': 'x', 'balance': 'bisla', 'only': 'nevus'}
+    for field, value in changing.items():
         with pytest.raises(ValueError, match=rf'data\.{field}={value!r} changes the data for'):
             inspect.run(settings({**fields, f'data.{field}': value}), tmp_path / 'skew')
     assert not (tmp_path / 'skew').exists()

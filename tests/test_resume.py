@@ -154,6 +154,27 @@ def test_ten_kills(undisturbed, tmp_path, cache):
     kill_and_resume(undisturbed, tmp_path / 'w', cache, 10)
 
 
+def test_a_killed_gan_continues_bit_for_bit(tmp_path, cache):
+    """Both networks, both optimizers and the averages of the weights."""
+    arguments = ('--config=tests/experiment.py:gan',)
+    whole, work = tmp_path / 'whole', tmp_path / 'w'
+    finish(start(whole, *arguments, cache=cache))
+    process = start(work, *arguments, cache=cache)
+    wait_for(lambda: (work / 'checkpoints' / '20').is_dir() or process.poll() is not None)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, 'the run was over before it was killed'
+    assert 'continuing from step' in finish(start(work, *arguments, cache=cache))
+    (step, one), (other_step, other) = final_state(whole), final_state(work)
+    assert step == other_step == 300
+    both = {'generator', 'discriminator'}
+    assert set(one.params) == set(one.ema) == set(one.opt) == set(one.model['batch_stats']) == both
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+    for name in ('val.csv', 'generated.csv'):
+        table = Path('per_image') / name
+        assert (whole / table).read_bytes() == (work / table).read_bytes()
+
+
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_first_and_the_run_continues_bit_for_bit(
     number, undisturbed, tmp_path, cache

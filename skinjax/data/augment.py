@@ -5,6 +5,7 @@ A change is a pair: `draw` takes the generator that is given and returns the cha
 batches inside a compiled step.
 
     flip    upside down and left to right, p = 1/2 each
+    vflip   upside down, p = 1/2
     d4      one of the eight symmetries of the square, all alike
     crop    CROP ... 1 of the area, sides 1/ASPECT ... ASPECT to each other (and neither beyond the
             image's), anywhere, enlarged to the size of the whole
@@ -14,7 +15,7 @@ batches inside a compiled step.
     blur    Gaussian of sigma 0 ... BLUR
     cutout  a rectangle of one size 0 ... CUTOUT, anywhere, takes the mean colour
 
-The first four are geometric and move every array of an example alike: those with channels bilinear,
+The first five are geometric and move every array of an example alike: those with channels bilinear,
 masks (without channels) to the nearest pixel, mirrored beyond the edges. The others change 'image'
 alone. Lengths are shares of the image's sides.
 """
@@ -39,7 +40,7 @@ BLUR = 0.01  # sigma, of the longer side, at most
 CUTOUT = 0.3  # of each side, at most
 GREY = (0.299, 0.587, 0.114)  # luma of RGB, ITU-R BT.601
 
-GEOMETRIC = ('flip', 'd4', 'crop', 'affine')
+GEOMETRIC = ('flip', 'vflip', 'd4', 'crop', 'affine')
 
 Example = dict[str, np.ndarray]
 
@@ -47,7 +48,8 @@ Example = dict[str, np.ndarray]
 class Change(NamedTuple):
     """How the parameters are drawn and what is done with them.
 
-    Those of 'flip' and 'd4' are a number (see `augment_device.d4`), all others -1 ... 1 each.
+    Those of 'flip', 'vflip' and 'd4' are a number (see `augment_device.d4`), all others -1 ... 1
+    each.
     """
 
     draw: Callable[[np.random.Generator], Any]
@@ -61,6 +63,10 @@ def blur_radius(height: int, width: int) -> int:
 
 def _draw_flip(rng: np.random.Generator) -> int:
     return int(rng.integers(4))
+
+
+def _draw_vflip(rng: np.random.Generator) -> int:
+    return int(rng.integers(2))
 
 
 def _draw_d4(rng: np.random.Generator) -> int:
@@ -165,6 +171,7 @@ def _cutout(example: Example, draws: np.ndarray) -> Example:
 
 HOST: dict[str, Change] = {
     'flip': Change(_draw_flip, _d4),
+    'vflip': Change(_draw_vflip, _d4),
     'd4': Change(_draw_d4, _d4),
     'crop': Change(_draw(4), _crop),
     'affine': Change(_draw(4), _affine),

@@ -206,6 +206,7 @@ DEVICE: Mapping[str, Change] = {
     'crop': Change(4, _draw(4), crop),
     'blur': Change(5, _draw(1), blur),
     'cutout': Change(6, _draw(3), cutout),
+    'vflip': Change(7, _whole(2), flip),
 }
 
 

@@ -138,6 +138,7 @@ BISLA = Plan(
     flipped=('melanoma', 'seborrheic_keratosis'),
     views=6,
 )
+PLANS = {'bisla': BISLA}  # names of data.balance
 
 
 def stages(originals: Mapping[str, int], plan: Plan = BISLA) -> dict[str, dict[str, int]]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from skinjax.data import duplicates
-from skinjax.data.balance import SAMPLINGS, SKEW_COMPAT, associations, with_skew
+from skinjax.data import balancing, duplicates, mixing
+from skinjax.data.balance import PLANS, SAMPLINGS, SKEW_COMPAT, associations, with_skew
 from skinjax.data.records import UNKNOWN, DataSet, Records, choices
 from skinjax.data.splits import check_no_leak, refold
 
@@ -29,8 +29,10 @@ def load(
     `config.fold` of a seeded, stratified and grouped k-fold, 'train' the others; further splits
     stay as they are. With `config.on_error='skip'` every image is read once, and rows whose image
     cannot be read are left out. With `config.group_duplicates` every image is read too, and near
-    duplicates are one group (`duplicates.join`). With `config.skew_artefact` the training rows, and
-    only those, are skewed (`balance.skew`).
+    duplicates are one group (`duplicates.join`). Once the rows are divided, purified copies and
+    generated images may join the training split (`mixing.with_more`), `config.only` reduces all
+    splits to one class, and with `config.skew_artefact` the training rows, and only those, are
+    skewed (`balance.skew`).
 
     Args:
         build: of the source module.
@@ -42,8 +44,9 @@ def load(
     Returns:
         The data set. `info` has been given 'association' (Cramér's V of each bias variable with
         the label over the training rows that know it), 'notes' where there is something to tell,
-        with 'skip' 'skipped': a list of (split, id, error), and with `skew_artefact` 'skewed': the
-        artefact, and how many rows were left out and added.
+        with 'skip' 'skipped': a list of (split, id, error), with added rows 'mixed': how many of
+        which kind each class has, and with `skew_artefact` 'skewed': the artefact, and how many
+        rows were left out and added.
 
     Raises:
         ValueError, FileNotFoundError: as the source, `check_splits` and `check_no_leak`.
@@ -56,11 +59,14 @@ def load(
         dataset = editing.edited_data(dataset, editing.named(config.purify))
     info = dict(dataset.info)
     splits = dict(dataset.splits)
+    fits = False
     if config.cache:
-        if note := too_large(splits, config.image_size):
-            info['notes'] = [*info.get('notes', ()), note]
-        else:
+        note = too_large(splits, config.image_size)
+        fits = not note
+        if fits:
             splits = {name: records.cached() for name, records in splits.items()}
+        else:
+            info['notes'] = [*info.get('notes', ()), note]
     dataset = dataclasses.replace(dataset, splits=splits)
     if config.on_error == 'skip':
         dataset, info['skipped'] = without_unreadable(dataset)
@@ -76,6 +82,12 @@ def load(
             info['notes'] = [*info.get('notes', ()), note + ' and '.join(joined[0])]
     if config.folds:
         dataset = refold(dataset, config.folds, config.fold, seed)
+    if any(config[field] for field in mixing.FIELDS):
+        dataset, info['mixed'] = mixing.with_more(dataset, config, cache=fits)
+    if config.only:
+        dataset = mixing.reduced(dataset, config.only)
+        if 'mixed' in info:
+            info['mixed'] = {config.only: info['mixed'][config.only]}
     if config.skew_artefact:
         dataset, info['skewed'] = with_skew(dataset, config)
     check_splits(dataset, config, training=training, classify=classify)
@@ -98,7 +110,12 @@ def too_large(splits: Mapping[str, Records], size: int) -> str:
 
 def check_options(config: Any) -> None:
     """ValueError for a common option that is impossible whatever the data are."""
-    listed = {'sampling': SAMPLINGS, 'on_error': ON_ERROR, 'skew_compat': SKEW_COMPAT}
+    listed = {
+        'sampling': SAMPLINGS,
+        'on_error': ON_ERROR,
+        'skew_compat': SKEW_COMPAT,
+        'balance': ('', *PLANS),
+    }
     for field, known in listed.items():
         if config[field] not in known:
             raise ValueError(f'data.{field}={config[field]!r}; {choices(config[field], known)}')
@@ -123,8 +140,9 @@ def check_splits(
     """ValueError if a split cannot be used, naming it and what to change.
 
     No split is empty and every bias variable of `config.bias` exists; labels and bias values lie
-    within the names of the data set. With `training`, 'train' and 'val' exist, 'train' has as many
-    rows as a batch, and, with `classify`, every split has rows of at least two classes.
+    within the names of the data set; generated images are in 'train' alone, unless
+    `config.allow_synthetic` says otherwise. With `training`, 'train' and 'val' exist, 'train' has
+    as many rows as a batch, and, with `classify`, every split has rows of at least two classes.
     """
     for name in config.bias:
         if name not in dataset.bias:
@@ -135,6 +153,8 @@ def check_splits(
         _check_range(split, 'label', records.labels, len(dataset.classes), least=0)
         for name, values in records.bias.items():
             _check_range(split, name, values, len(dataset.bias[name]), least=UNKNOWN)
+        if split != 'train' and not config.allow_synthetic:
+            _check_real(split, records)
     if not training:
         return
     for split in ('train', 'val'):
@@ -151,6 +171,16 @@ def check_splits(
     if config.batch_size > len(train):
         raise ValueError(
             f'data.batch_size={config.batch_size} is more than the {len(train)} training rows'
+        )
+
+
+def _check_real(split: str, records: Records) -> None:
+    made = records.flagged(balancing.SYNTHETIC)
+    if made.any():
+        raise ValueError(
+            f'split {split!r} has {int(made.sum())} generated images (column '
+            f'{balancing.SYNTHETIC!r}), such as {str(records.ids[made][0])!r}, and figures of them '
+            "say nothing about patients: leave them in 'train', or set data.allow_synthetic=True"
         )
 
 

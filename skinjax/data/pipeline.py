@@ -24,6 +24,8 @@ Batch = dict[str, np.ndarray]
 # First words of the seeds of numpy generators, so that no two uses share their numbers.
 _SHUFFLE, _CELLS, _AUGMENT = range(3)
 _BLOCKS = 1024
+# How rows are changed at random that are flagged in a column.
+MARKED = {'copy': ('d4',), 'balance_view': ('vflip', 'crop')}
 
 
 def train_batches(
@@ -45,7 +47,8 @@ def train_batches(
     rows whose value is unknown (-1) are in no cell and are not drawn.
 
     Host changes (`config.augment_host`) draw from (seed, position in the order). Rows with 1 in a
-    column `copy` (`balance.skew`) are flipped and transposed at random.
+    column `copy` (`balance.skew`) are flipped and transposed at random, those with 1 or more in a
+    column `balance_view` (`balancing`) turned upside down and cropped.
 
     Args:
         records: of the training split.
@@ -209,17 +212,20 @@ Change = Callable[[Example, int, int], Example]
 def _changes(records: Records, config: Any, seed: int) -> Change | None:
     """(example, row, position) -> the example changed at random."""
     names = tuple(config.augment_host)
-    change, turn = augment(names), augment(('d4',))
-    # A table that was written and read again holds the column as text.
-    copies = records.columns.get('copy', np.zeros(len(records), np.int32)).astype(str) == '1'
-    if not names and not copies.any():
+    marked = [(records.flagged(column), augment(more)) for column, more in MARKED.items()]
+    marked = [(rows, more) for rows, more in marked if rows.any()]
+    if not names and not marked:
         return None
+    change = augment(names)
 
     def changed(example: Example, row: int, position: int) -> Example:
-        if not names and not copies[row]:
+        found = [more for rows, more in marked if rows[row]]
+        if not names and not found:
             return example
         rng = np.random.default_rng((seed, _AUGMENT, position))
-        return change(turn(example, rng) if copies[row] else example, rng)
+        for one in (*found, change):
+            example = one(example, rng)
+        return example
 
     return changed
 

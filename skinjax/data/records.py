@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 UNKNOWN = -1
+YES = ('true', 'yes')  # cells of a column of flags, beside numbers from 1 on
 
 # Options that every source shares; `DEFAULTS` of the source are added to them.
 COMMON: dict[str, Any] = {
@@ -37,6 +38,12 @@ COMMON: dict[str, Any] = {
     # group, which no split may divide; 0 = not searched. Calibrated: 12.
     'group_duplicates': 0,
     'on_error': 'raise',  # or 'skip': leave unreadable images out, and report them
+    # Training rows beside the source's own (see mixing.py): folders, several joined by commas.
+    'add_purified': '',  # of kind 'purify': what editors made of the training images
+    'add_generated': '',  # of kind 'generate': what a generative model made
+    'balance': '',  # or 'bisla': the published shares of both, mirrored rows, six views of each
+    'allow_synthetic': False,  # generated images outside the training split
+    'only': '',  # a class: all splits are reduced to its rows
     # A bias variable (1 = present) that is made to go with the positive class in training: negative
     # rows with it are left out, positive ones copied so many times; see balance.skew.
     'skew_artefact': '',
@@ -84,6 +91,14 @@ class Records:
             {name: values[rows] for name, values in self.columns.items()},
             None if self.files is None else self.files[rows],
         )
+
+    def flagged(self, column: str) -> np.ndarray:
+        """Which rows ([n] bool) have 1 or more in a column, or its text; none do without it."""
+        values = self.columns.get(column)
+        if values is None:
+            return np.zeros(len(self), bool)
+        cells, at = np.unique(values.astype(str), return_inverse=True)
+        return np.array([_yes(cell) for cell in cells.tolist()], bool)[at]
 
     def cached(self) -> 'Records':
         """The same records; an image is decoded at its first use and then kept in memory.
@@ -135,6 +150,13 @@ class DataSet:
             'rows': {name: len(records) for name, records in self.splits.items()},
             **self.info,
         }
+
+
+def _yes(cell: str) -> bool:
+    try:
+        return float(cell) >= 1
+    except ValueError:
+        return cell.strip().lower() in YES
 
 
 def concatenate(parts: Sequence[Records]) -> Records:

@@ -96,7 +96,7 @@ def write(
             if stopped():
                 raise Stopped
     write_json(folder / FACTS, _facts(dataset))
-    _write_csv(folder / TABLE, [_row(dataset, item, folder) for item in items])
+    write_csv(folder / TABLE, [_row(dataset, item, folder) for item in items])
     return folder / TABLE
 
 
@@ -127,7 +127,7 @@ def with_shares(folder: Path, what: str, column: str, size: int) -> dict[str, fl
             share = float((images.decode_mask(folder / row[what], size) > 0).mean())
             row[column] = f'{share:.6f}'
             found.setdefault(row['split'], []).append(share)
-    _write_csv(folder / TABLE, rows)
+    write_csv(folder / TABLE, rows)
     return {split: float(np.mean(shares)) for split, shares in found.items()}
 
 
@@ -140,11 +140,12 @@ def write_table(dataset: DataSet, folder: Path) -> Path:
     write_json(folder / FACTS, _facts(dataset))
     splits = dataset.splits.items()
     rows = [_fields(dataset, split, row) for split, part in splits for row in range(len(part))]
-    _write_csv(folder / TABLE, rows)
+    write_csv(folder / TABLE, rows)
     return folder / TABLE
 
 
-def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Writes a table whose columns are those of all rows, in order of appearance."""
     header = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO(newline='')
     writer = csv.DictWriter(text, header, restval='', lineterminator='\n')

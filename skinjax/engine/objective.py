@@ -108,6 +108,19 @@ class Phase:
 
 
 @dataclasses.dataclass(frozen=True)
+class Findings:
+    """What a method adds to the results of a run.
+
+    Attributes:
+        results: further blocks of results.json.
+        files: path in the work directory -> contents.
+    """
+
+    results: dict[str, Any] = dataclasses.field(default_factory=dict)
+    files: dict[str, str | bytes] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
 class Objective:
     """A training method.
 
@@ -116,13 +129,16 @@ class Objective:
         optimizers: by name.
         phases: in the order in which they run on every batch.
         predict: (variables, images [b, h, w, c]) -> {'logits', 'features', ...} in evaluation
-            mode.
+            mode. What a classifier returns under 'column:NAME' [b] joins its prediction tables.
+        conclude: (variables, prediction table of each split, mesh) -> what a classifier adds to
+            its results. Every process calls it; the main one writes the files.
     """
 
     init: Callable[[Array, Batch], Variables]
     optimizers: Mapping[str, Optimizer]
     phases: tuple[Phase, ...]
     predict: Callable[[Variables, Array], dict[str, Array]]
+    conclude: Callable[[Variables, Mapping[str, Any], Any], Findings] | None = None
 
     def check(self, params: Mapping[str, Any]) -> None:
         """Raise ValueError where an optimizer or a phase names a group that does not exist."""

@@ -5,7 +5,8 @@ Every model file names its layers as others do, in
     NAMES = {'torchvision': ((pattern, template), ...), 'timm': ...}
 
 where a regular expression on our path (`encoder/stage1_0/conv1/conv`, `head`) gives the other
-module (`layer1.0.conv1`, `fc`); the first full match counts. In the naming `tensorflow` batch
+module (`layer1.0.conv1`, `fc`), or '' for what the other program does not have; the first full
+match counts. Nobody else has our `encoder/attention`. In the naming `tensorflow` batch
 normalisation is folded into the convolutions: its biases are those of our normalisation, whose
 other values make it the identity. Further tables are optional:
 
@@ -15,6 +16,7 @@ other values make it the identity. Further tables are optional:
                                            [in, out, h, w] that are turned by 180 degrees
     RENAMED = ((pattern, template), ...)   older names in files, brought to those of today
     EXPECTED = {naming: {field: value}}    what config.model must say for these weights
+    UNUSED = {field: {value: pattern}}     names in files that config.model has no place for
 """
 
 import dataclasses
@@ -27,6 +29,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 OWN = 'skinjax'
+ATTENTION = 'encoder/attention'
 LEAVES = {
     'kernel': 'weight',
     'scale': 'weight',
@@ -92,7 +95,7 @@ class Slot:
 
 
 def name_slots(abstract: Mapping[str, Any], family: ModuleType, naming: str) -> list[Slot]:
-    """Our arrays, without those of bias heads, as `naming` has them.
+    """Our arrays as `naming` has them, without those of bias heads and those that it has not.
 
     Raises:
         ValueError: the model file has no such naming, or it leaves an array without a name, or
@@ -110,8 +113,10 @@ def name_slots(abstract: Mapping[str, Any], family: ModuleType, naming: str) -> 
             found.append(Slot(path, value.shape, '/'.join(path), 'ours'))
             continue
         module, leaf = '/'.join(path[1:-1]), path[-1]
-        name = f'{_module_name(family, naming, module)}.{LEAVES[leaf]}'
-        layout = 'torch'
+        theirs = _module_name(family, naming, module)
+        if not theirs:
+            continue
+        name, layout = f'{theirs}.{LEAVES[leaf]}', 'torch'
         if naming == 'tensorflow':
             layout, name = 'ours', name.rpartition('.')[0] + f'/{leaf}'
             name = name if leaf in ('kernel', 'bias') else ''
@@ -130,7 +135,7 @@ def _module_name(family: ModuleType, naming: str, module: str) -> str:
         raise ValueError(
             f'{family.__name__} has no {naming!r} names; it has {", ".join(names) or "none"}'
         )
-    for pattern, template in names[naming]:
+    for pattern, template in ((rf'{ATTENTION}/.*', ''), *names[naming]):
         if match := re.fullmatch(pattern, module):
             return match.expand(template)
     raise ValueError(f'NAMES[{naming!r}] of {family.__name__} has no name for {module!r}')

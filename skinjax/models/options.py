@@ -23,6 +23,7 @@ COMMON: dict[str, Any] = {
     'norm_momentum': 0.9,
     'frozen_norm': False,  # normalise by the running statistics in training too
     'dtype': 'float32',  # of the computation; parameters and statistics stay float32
+    'attention': '',  # after the last map: cbam, see attention.py
     'remat': False,  # compute the inside of blocks again in the backward pass, to save memory
     'pretrained': '',  # file or checkpoint to take weights from
     'leave_out': (),  # parameter groups that it does not fill, such as 'head'

@@ -67,6 +67,7 @@ def load(path: str | Path, abstract: Mapping[str, Any], config: Any, data: Any =
         values = {slot.path: _value(path, tensors, slot) for slot in taken}
     dropped = [name for name in ignored if not name.endswith('num_batches_tracked')]
     what = 'bias heads' if naming == OWN else 'the auxiliary head'
+    what = 'layers that this model has not' if any(_unused(n, config) for n in dropped) else what
     notes = [f'{path}: {len(dropped)} arrays of {what} stay behind'] if dropped else []
     return Loaded(unflatten_dict(values), naming, (*notes, *_differences(path, config, data)))
 
@@ -129,10 +130,16 @@ def give(variables: Mapping[str, Any], config: Any, naming: str) -> dict[str, np
             f'{naming} names are for {config.name} with {field} = {value!r}, found {found!r}: '
             f'{naming} would compute something else with these weights'
         )
-    values = flatten_dict(variables)
+    values, slots = flatten_dict(variables), name_slots(variables, family, naming)
+    named = {slot.path for slot in slots}
+    if lost := [path for path in values if path not in named and not path[1].startswith('bias_')]:
+        raise ValueError(
+            f'{naming} has no place for {"/".join(lost[0][1:-1])!r} of this {config.name}: write '
+            f'it with --config.naming={OWN}'
+        )
     return {
         slot.name: np.array(slot.give(np.asarray(values[slot.path])), np.float32, order='C')
-        for slot in name_slots(variables, family, naming)
+        for slot in slots
     }
 
 
@@ -227,7 +234,7 @@ def _check(
     """Compare names and shapes; returns the names that are ignored."""
     known = {slot.name for slot in slots}
     rest = [name for name in tensors if name not in known]
-    ignored = [name for name in rest if IGNORED.fullmatch(name)]
+    ignored = [name for name in rest if IGNORED.fullmatch(name) or _unused(name, config)]
     if naming == OWN:
         ignored += [name for name in rest if re.match(r'\w+/bias_', name)]
     wanted = {slot.name: slot.foreign_shape for slot in taken if slot.name}
@@ -249,6 +256,16 @@ def _check(
             'can be left out, as in --config.model.leave_out=head'
         )
     return ignored
+
+
+def _unused(name: str, config: Any) -> bool:
+    """Whether a name in a file is one of those for which the model has no place."""
+    family = configs.find('models', config.name)
+    patterns = [
+        values.get(config.get(field, family.DEFAULTS[field]))
+        for field, values in getattr(family, 'UNUSED', {}).items()
+    ]
+    return any(pattern and re.fullmatch(pattern, name) for pattern in patterns)
 
 
 def _network(config: Any) -> str:

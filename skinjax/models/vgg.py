@@ -16,7 +16,9 @@ from skinjax.models.pooling import AdaptiveMeanPool, GlobalMeanPool, MaxPool
 DEFAULTS = {
     'variant': 'vgg16',  # or vgg16_bn
     'dropout': 0.5,  # after both dense layers, as published
-    'top': 'fc',  # 4096 features of fc7; or mean: 512 of the last map, without dense layers
+    # 4096 features of fc7; or mean: 512 of the last map, without dense layers; or hidden: 512 of
+    # one dense layer on that mean.
+    'top': 'fc',
 }
 
 _CONVOLUTIONS = (
@@ -28,6 +30,7 @@ NAMES = {
         *_CONVOLUTIONS,
         (r'encoder/fc6', r'classifier.0'),
         (r'encoder/fc7', r'classifier.3'),
+        (r'encoder/hidden', ''),
         (r'head', r'classifier.6'),
     ),
     # timm keeps the dense layers as convolutions: [4096, 512, 7, 7] and [4096, 4096, 1, 1].
@@ -35,9 +38,12 @@ NAMES = {
         *_CONVOLUTIONS,
         (r'encoder/fc6', r'pre_logits.fc1'),
         (r'encoder/fc7', r'pre_logits.fc2'),
+        (r'encoder/hidden', ''),
         (r'head', r'head.fc'),
     ),
 }
+_DENSE = r'classifier\.[03]\..*|pre_logits\..*'
+UNUSED = {'top': {'mean': _DENSE, 'hidden': _DENSE}}
 # Dense layers that see a flattened map, and its shape (h, w, c): torch flattens (c, h, w).
 FLATTENED = {'encoder/fc6': (7, 7, 512)}
 WINDOWS = {'timm': {'encoder/fc6': (7, 7), 'encoder/fc7': (1, 1)}}
@@ -79,6 +85,7 @@ class VGG(nn.Module):
     normalized: bool
     dense: int = 4096  # width of the dense layers; 0 for none
     options: Options = Options()
+    hidden: int = 0  # without them, width of one on the mean of the last map; 0 for none
 
     @nn.compact
     def __call__(
@@ -93,7 +100,10 @@ class VGG(nn.Module):
             x = MaxPool(2, 2, name=f'pool_{number}')(x)
             number += 1
         if not self.dense:
-            return GlobalMeanPool(name='pool')(x), maps
+            x = GlobalMeanPool(name='pool')(x)
+            if self.hidden:
+                x = ReLU(name='relu')(nn.Dense(self.hidden, name='hidden')(x))
+            return x, maps
         x = AdaptiveMeanPool(7, name='pool')(x)
         x = x.reshape(x.shape[0], -1)
         for i in (6, 7):
@@ -111,5 +121,6 @@ def build(config) -> VGG:
         ValueError: unknown variant, top or dtype.
     """
     variant = one_of('model.variant', config.variant, VARIANTS)
-    top = one_of('model.top', config.top, ('fc', 'mean'))
-    return VGG(VARIANTS[variant], 4096 if top == 'fc' else 0, Options.read(config))
+    top = one_of('model.top', config.top, ('fc', 'mean', 'hidden'))
+    dense, hidden = (4096 if top == 'fc' else 0), (512 if top == 'hidden' else 0)
+    return VGG(VARIANTS[variant], dense, Options.read(config), hidden)

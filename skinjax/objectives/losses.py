@@ -46,3 +46,38 @@ def confusion(
     """
     log_p = jax.nn.log_softmax(logits)
     return -(log_p.mean(-1) if target is None else (target * log_p).sum(-1))
+
+
+def class_logits(logits: Float[Array, 'b c']) -> Float[Array, 'b k']:
+    """A logit for each class: beside one column alone, the logit of class 1, stands a 0."""
+    if logits.shape[-1] > 1:
+        return logits
+    return jnp.concatenate([jnp.zeros_like(logits), logits], -1)
+
+
+def focal(
+    logits: Float[Array, 'b c'],
+    labels: Int[Array, ' b'],
+    gamma: float = 2.0,
+    smoothing: float = 0.0,
+) -> Float[Array, ' b']:
+    """(1 - p_y)^gamma times the cross-entropy of `classification` (Lin et al. 2017, eq. 4).
+
+    Without their alpha. 1 - p_y is summed over the other classes, so that it keeps its digits, and
+    its gradient is finite, where p_y is almost 1.
+    """
+    values = classification(logits, labels, smoothing)
+    if gamma == 0:
+        return values
+    every = class_logits(logits)
+    others = jnp.arange(every.shape[-1])[None] != jnp.maximum(labels, 0)[:, None]
+    log_rest = jax.nn.logsumexp(every, axis=-1, where=others) - jax.nn.logsumexp(every, axis=-1)
+    return jnp.exp(gamma * log_rest) * values
+
+
+def with_margins(
+    logits: Float[Array, 'b k'], labels: Int[Array, ' b'], margins: Float[Array, ' k']
+) -> Float[Array, 'b k']:
+    """The logit of the true class less the margin of that class: LDAM (Cao et al. 2019, eq. 13)."""
+    true = jax.nn.one_hot(jnp.maximum(labels, 0), logits.shape[-1])
+    return logits - true * margins[None]

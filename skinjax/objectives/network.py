@@ -1,18 +1,18 @@
 """The classifier as objectives see it: forward passes that return new statistics, main loss."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flax.core import FrozenDict
 from jaxtyping import Array, Float
 
-from skinjax import config as configs
 from skinjax.data.augment_device import normalize
 from skinjax.data.records import DataSet
 from skinjax.engine import optimizers
 from skinjax.engine.objective import (
     Batch,
+    Findings,
     Loss,
     Moment,
     Objective,
@@ -20,6 +20,7 @@ from skinjax.engine.objective import (
     Phase,
     Variables,
 )
+from skinjax.models import attention
 from skinjax.models.classifier import BiasHead, Classifier
 from skinjax.models.layers import fold
 from skinjax.objectives import losses
@@ -86,6 +87,7 @@ class Network:
         opts: Mapping[str, Optimizer],
         phases: tuple[Phase, ...],
         extra: Variables | None = None,
+        conclude: Callable[[Variables, Mapping[str, Any], Any], Findings] | None = None,
     ) -> Objective:
         """An Objective over this network; `extra` are further state collections."""
 
@@ -100,7 +102,7 @@ class Network:
                 False,
             )
 
-        return Objective(init, opts, phases, predict)
+        return Objective(init, opts, phases, predict, conclude)
 
 
 def _state(variables: Variables) -> Variables:
@@ -109,10 +111,9 @@ def _state(variables: Variables) -> Variables:
 
 def create(config: Any, data: DataSet, heads: Mapping[str, BiasHead] | None = None) -> Network:
     """The network of `config.model` for the classes of `data`, with bias heads `heads`."""
-    encoder = configs.find('models', config.model.name).build(config.model)
     classes = len(data.classes)
     model = Classifier(
-        encoder,
+        attention.encoder(config.model),
         1 if classes == 2 else classes,
         FrozenDict(heads or {}),
         config.model.dropout,

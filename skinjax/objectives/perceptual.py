@@ -13,7 +13,7 @@ from skinjax import config as configs
 from skinjax import rundir
 from skinjax.data.records import COMMON
 from skinjax.engine.objective import Variables
-from skinjax.models import options, pretrained
+from skinjax.models import attention, options, pretrained
 from skinjax.models.classifier import Classifier
 
 # Without a name the encoder is that of the run in `pretrained`; without both there is none.
@@ -32,8 +32,31 @@ def section(name: str, **fields: Any) -> dict[str, Any]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Features:
+class Encoder:
     """An encoder and its weights.
+
+    Attributes:
+        name: of its family.
+        module: as in models/options.py.
+        variables: 'params' and 'batch_stats' of it.
+        mean, std: of the images that it expects.
+    """
+
+    name: str
+    module: nn.Module
+    variables: Variables
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, variables: Variables, images: Float[Array, 'b h w 3']) -> Any:
+        """(features [b, d], maps) of images from 0 to 1."""
+        mean, std = (jnp.asarray(v, jnp.float32)[None, None, None] for v in (self.mean, self.std))
+        return self.module.apply(variables, (images - mean) / std, False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """Maps of an encoder.
 
     Attributes:
         encoder: as in models/options.py.
@@ -54,9 +77,8 @@ class Features:
         self, variables: Variables, images: Float[Array, 'b h w 3']
     ) -> list[Float[Array, 'b _ _ _']]:
         """Maps of images from 0 to 1."""
-        mean, std = (jnp.asarray(v, jnp.float32)[None, None, None] for v in (self.mean, self.std))
-        found: Any = self.encoder.apply(variables, (images - mean) / std, False)
-        maps = found[1][: self.maps]
+        encoder = Encoder('', self.encoder, variables, self.mean, self.std)
+        maps = encoder(variables, images)[1][: self.maps]
         if self.pooled:
             maps = [nn.max_pool(x, (2, 2), (2, 2)) for x in maps]
         return [x.astype(jnp.float32) for x in maps]
@@ -71,41 +93,61 @@ def load(config: Any) -> Features | None:
     """
     if not (config.name or config.pretrained):
         return None
-    if config.name and not config.pretrained:
-        raise ValueError(
-            f'config.objective.features is {config.name!r} without weights, which compares '
-            'nothing: give --config.objective.features.pretrained=FILE'
-        )
     if config.maps < 1:
         raise ValueError(f'config.objective.features.maps is {config.maps}, expected at least 1')
-    model, mean, std = _model(config)
-    encoder = configs.find('models', model['name']).build(model)
-    head = Classifier(encoder, 1)  # weights have one, which stays behind
+    found = read(config)
+    pooled = found.name in POOLED
+    return Features(found.module, found.variables, found.mean, found.std, config.maps, pooled)
+
+
+def read(config: Any, field: str = 'config.objective.features', seed: int | None = None) -> Encoder:
+    """The encoder of a section, with the weights that it names.
+
+    Args:
+        config: as `section` makes it, or with `pretrained` alone: a run.
+        field: the section's place, for messages.
+        seed: of random weights, where the section names none.
+
+    Raises:
+        FileNotFoundError, ImportError, ValueError: there are no weights, or they do not fit.
+    """
+    model, mean, std = _model(config, field)
+    module = attention.encoder(model)
+    head = Classifier(module, 1)  # weights have one, which stays behind
     image = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
-    shapes = jax.eval_shape(lambda key, x: head.init(key, x, False), jax.random.key(0), image)
-    shapes = {'batch_stats': {}, **shapes}
-    loaded = pretrained.load(config.pretrained, shapes, model)
-    variables = {part: tree['encoder'] for part, tree in loaded.variables.items()}
-    pooled = model['name'] in POOLED
-    return Features(encoder, variables, tuple(mean), tuple(std), config.maps, pooled)
+    if config.pretrained:
+        shapes = jax.eval_shape(lambda key, x: head.init(key, x, False), jax.random.key(0), image)
+        shapes = {'batch_stats': {}, **shapes}
+        found = pretrained.load(config.pretrained, shapes, model).variables
+    elif seed is not None:
+        found = jax.jit(lambda key: head.init(key, jnp.zeros((1, 64, 64, 3)), False))(
+            jax.random.key(seed)
+        )
+    else:
+        raise ValueError(
+            f'{field} is {config.name!r} without weights, which compares nothing: give '
+            f'--{field}.pretrained=FILE'
+        )
+    variables = {part: tree['encoder'] for part, tree in found.items()}
+    return Encoder(model['name'], module, variables, tuple(mean), tuple(std))
 
 
-def _model(config: Any) -> tuple[Any, Any, Any]:
+def _model(config: Any, field: str) -> tuple[Any, Any, Any]:
     """Model section, and mean and standard deviation of its images."""
     if config.name:
         missing = {'mean', 'std', *configs.find('models', config.name).DEFAULTS} - set(config)
         if missing:
             raise ValueError(
-                f'config.objective.features lacks {sorted(missing)} of {config.name!r}: make it '
+                f'{field} lacks {sorted(missing)} of {config.name!r}: make it '
                 'with skinjax.objectives.perceptual.section'
             )
         return _without_head(config), config.mean, config.std
     path = Path(config.pretrained)
     if not path.exists():
-        raise FileNotFoundError(f'config.objective.features.pretrained: {path} does not exist')
+        raise FileNotFoundError(f'{field}.pretrained: {path} does not exist')
     if not (path / 'config.json').is_file():
         raise ValueError(
-            f'config.objective.features.pretrained is {config.pretrained!r}, which is no run of '
+            f'{field}.pretrained is {config.pretrained!r}, which is no run of '
             'skinjax: a file of weights needs the name of its encoder beside it'
         )
     run = rundir.load_run(path)

@@ -28,7 +28,7 @@ from skinjax.engine import checkpoint
 from skinjax.engine.mesh import Mesh
 from skinjax.engine.objective import Objective, Variables
 
-NAMES = ('classification', 'segmentation', 'inpainting')
+NAMES = ('classification', 'segmentation', 'inpainting', 'generation')
 
 
 @dataclasses.dataclass(frozen=True)

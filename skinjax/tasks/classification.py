@@ -11,13 +11,14 @@ import numpy as np
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
+from skinjax import config as configs
 from skinjax import editing, metrics, report, rundir
 from skinjax.audits import probe
 from skinjax.data.augment_device import d4
 from skinjax.data.records import DataSet, Records, choices
 from skinjax.engine import mapping
 from skinjax.engine.mesh import Mesh, on_main
-from skinjax.engine.objective import Objective, Variables
+from skinjax.engine.objective import Findings, Objective, Variables
 from skinjax.engine.writer import write_atomic, write_json
 from skinjax.measures import auc, choose_threshold, insertion, mean_of, one_vs_rest_aucs
 from skinjax.objectives import network as networks
@@ -42,10 +43,14 @@ EVALUATE: dict[str, Any] = {
 AGAIN = {'tta': 'run'}  # on | off | run: as the run did
 VIEWS = 8  # the symmetries of the square
 TWIN = '_purified'  # end of the names of splits that have been edited
+COLUMN = 'column:'  # begin of the names of what a network adds to its prediction tables
 
 
 def network(config: Any, data: DataSet) -> Objective:
-    """Encoder and main head, without bias heads."""
+    """Encoder and main head, without bias heads; or what the objective's `restored` makes."""
+    module = configs.find('objectives', config.objective.name)
+    if hasattr(module, 'restored'):
+        return module.restored(config, data)
     return networks.create(config, data).objective({}, ())
 
 
@@ -194,11 +199,16 @@ def judge(
     results = figures(config, data, tables, threshold['value'])
     results['threshold'] = threshold
     results['probes'] = leakage(config, data, features)
+    conclude = predict.objective.conclude
+    more = conclude(variables, tables, predict.mesh) if conclude else Findings()
+    results |= more.results
     results |= {'step': step, 'seed': config.seed, 'versions': rundir.versions()}
 
     def publish() -> None:
         for name, table in tables.items():
             table.write_csv(workdir / 'predictions' / f'{name}.csv')
+        for name, contents in more.files.items():
+            write_atomic(workdir / name, contents)
         write_json(workdir / 'results.json', results)
         report.build_run_report(workdir, data, config.evaluate.beside)
         write_atomic(workdir / 'DONE', f'step {step}\n')
@@ -208,16 +218,17 @@ def judge(
 
 
 def scorer(objective: Objective, *, tta: bool) -> Callable[[Variables, Array], dict[str, Array]]:
-    """(variables, images) -> probabilities `scores` [b, c] and `features` [b, d].
+    """(variables, images) -> probabilities `scores` [b, c], `features` [b, d], further columns.
 
-    With `tta` the probabilities of all eight flips and transposes are averaged; features are those
+    With `tta` the probabilities of all eight flips and transposes are averaged; the rest is that
     of the unturned images.
     """
 
     def view(variables: Variables, images: Array) -> dict[str, Array]:
         out = objective.predict(variables, images)
         chance = jax.nn.sigmoid if out['logits'].shape[-1] == 1 else jax.nn.softmax
-        return {'scores': chance(out['logits']), 'features': out['features']}
+        more = {name: value for name, value in out.items() if name.startswith(COLUMN)}
+        return {'scores': chance(out['logits']), 'features': out['features'], **more}
 
     def run(variables: Variables, images: Array) -> dict[str, Array]:
         first = view(variables, images)
@@ -232,7 +243,7 @@ class Predictor:
     """Prediction tables of whole splits; compiled once for a run."""
 
     def __init__(self, config: Any, objective: Objective, mesh: Mesh):
-        self._config, self._mesh = config, mesh
+        self._config, self.objective, self.mesh = config, objective, mesh
         score = scorer(objective, tta=config.evaluate.tta)
         self._run = mapping.compile_map(lambda v, batch: score(v, batch['image']), mesh)
 
@@ -245,11 +256,11 @@ class Predictor:
         """
         config = self._config
         out = mapping.map_split(
-            self._run, variables, records, config.data, self._mesh, config.evaluate.batch_size
+            self._run, variables, records, config.data, self.mesh, config.evaluate.batch_size
         )
-        table = Predictions(
-            records.ids, records.labels, out['scores'], dict(records.bias), dict(records.columns)
-        )
+        columns = {k.removeprefix(COLUMN): v for k, v in out.items() if k.startswith(COLUMN)}
+        columns = {**records.columns, **columns}
+        table = Predictions(records.ids, records.labels, out['scores'], dict(records.bias), columns)
         return table, out['features']
 
 
@@ -351,7 +362,7 @@ def summary(results: dict[str, Any], data: DataSet) -> str:
         lines.append(
             f'AUC of a fresh probe for {variable!r} on frozen features: {", ".join(found)}'
         )
-    return '\n'.join(lines)
+    return '\n'.join([*lines, *results.get('remarks', ())])
 
 
 def _number(value: float | None) -> str:

@@ -67,7 +67,7 @@ def test_device_d4_draws_all_eight_alike():
     assert ((counts - n / 8) ** 2 / (n / 8)).sum() < 24.3  # chi-square, 7 degrees: p = 0.001
 
 
-NAMES = ('d4', 'crop', 'affine', 'colour', 'blur', 'cutout', 'flip')
+NAMES = ('d4', 'crop', 'affine', 'colour', 'blur', 'cutout', 'flip', 'vflip')
 
 
 def photo(size=48):
@@ -137,7 +137,7 @@ def test_device_and_host_make_the_same_pixels(name, size):
     change = augment.HOST[name]
     draws = [change.draw(rng) for _ in range(12)]
     hosts = [change.apply({'image': image, 'mask': mask}, one) for one in draws]
-    given = np.asarray(draws, np.int32 if name in ('flip', 'd4') else np.float32)
+    given = np.asarray(draws, np.int32 if name in ('flip', 'vflip', 'd4') else np.float32)
     apply = jax.jit(functools.partial(augment_device.apply, name))
     found = apply(jnp.asarray(np.stack([image] * 12)), given)
     assert found.dtype == np.uint8
@@ -172,7 +172,7 @@ def test_device_draws():
         draws['colour'][:, 1:],
         jax.vmap(lambda key: jax.random.uniform(key, (2,), minval=-1.0))(keys),
     )
-    for name, top in (('d4', 8), ('flip', 4)):
+    for name, top in (('d4', 8), ('flip', 4), ('vflip', 2)):
         expected = jax.vmap(lambda key, top=top: jax.random.randint(key, (), 0, top))(keys)
         np.testing.assert_array_equal(draws[name], expected)
 

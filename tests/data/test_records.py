@@ -57,3 +57,15 @@ def test_concatenate():
     assert [int(both.read(row)['image'][0, 0, 0]) for row in range(5)] == [0, 1, 2, 3, 4]
     assert both.columns == {}
     assert both.bias['ruler'].tolist() == [-1, 0, 1, -1, 0]
+
+
+def test_flagged():
+    cells = {'n': np.array([0, 1, 5, -1]), 'text': np.array(['', '1', '0', 'yes'])}
+    cells |= {'float': np.array([np.nan, 1.0, 0.0, 2.0]), 'view': np.array(['a', 'b', '1.0', 'No'])}
+    found = dataclasses.replace(small()[0], columns=cells)
+    assert found.flagged('n').tolist() == [False, True, True, False]
+    assert found.flagged('text').tolist() == [False, True, False, True]
+    assert found.flagged('float').tolist() == [False, True, False, True]
+    assert found.flagged('view').tolist() == [False, False, True, False]
+    assert found.flagged('absent').tolist() == [False] * 4
+    assert found.select(np.array([], int)).flagged('n').tolist() == []

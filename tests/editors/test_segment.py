@@ -93,5 +93,5 @@ def test_what_cannot_be_done_is_said(run, tmp_path):
 
 def test_a_run_of_another_task_is_refused(tmp_path):
     rundir.claim(small_run('baseline'), tmp_path)
-    with pytest.raises(ValueError, match='is a run of classification; expected one of segmentation'):
+    with pytest.raises(ValueError, match='run of classification; expected one of segmentation'):
         build(tmp_path)

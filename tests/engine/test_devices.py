@@ -38,6 +38,8 @@ def quick_compilation():
 def build(method, norm_groups=1, **fields):
     if method in UNLEARNERS:
         fields = {'head_steps': 2, **fields}
+    if method == 'hierarchical':  # random weights of a wide state would magnify rounding
+        fields = {'hidden': 4, **fields}
     config = make_config(method, rate=0.01, **fields)
     config.model.update(norm_groups=norm_groups, dropout=0.3)
     return configs.find('objectives', method).build(config, made_data(), 100)

@@ -200,7 +200,7 @@ def test_recipes_state_their_dropout():
 @pytest.mark.parametrize(
     ('family', 'field', 'text'),
     [
-        ('vgg', 'top', "model.top is 'no': choose one of fc, mean"),
+        ('vgg', 'top', "model.top is 'no': choose one of fc, mean, hidden"),
         ('lesion_cnn', 'top', "model.top is 'no'"),
         ('mobilenet', 'padding', "model.padding is 'no': choose one of torch, tf"),
         *((family, 'variant', "model.variant is 'no': choose one of") for family in FAMILIES),

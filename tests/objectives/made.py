@@ -42,6 +42,7 @@ def made_batch(n=8, seed=0) -> dict[str, jax.Array]:
         'ruler': rng.integers(0, 2, n).astype(np.int32),
         'camera': rng.integers(0, 3, n).astype(np.int32),
         'valid': np.ones(n, bool),
+        'index': np.arange(n, dtype=np.int32) % 6,
     }
     return jax.tree.map(jnp.asarray, batch)
 

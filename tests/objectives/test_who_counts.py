@@ -26,7 +26,9 @@ from tests.objectives.made import (
 class TestWhoCounts:
     """Rows beyond the end of the data, and rows whose value is unknown."""
 
-    @pytest.mark.parametrize('method', ['baseline', 'lntl', 'tabe', 'clgr', 'group_dro'])
+    @pytest.mark.parametrize(
+        'method', ['baseline', 'lntl', 'tabe', 'clgr', 'group_dro', 'weighting']
+    )
     def test_padding_has_no_influence(self, method):
         unlearner = method in ('lntl', 'tabe', 'clgr')
         objective = build(method, **({**PLAIN, 'head_steps': 3} if unlearner else {}))

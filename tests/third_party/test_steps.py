@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,20 @@ def test_a_step_of_the_unet_trains():
     before = {name: value.clone() for name, value in model.state_dict().items()}
     steps.train(options, model, torch.randn(1, 7, 228, 228), torch.arange(1))()
     assert all(bool((value != before[n]).any()) for n, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_a_step_of_the_dcgan_trains_both_networks(dtype):
+    options = steps.argparse.Namespace(case='dcgan', batch=4, size=64, dtype=dtype, variant='eager')
+    model: Any = steps.build(options, torch.device('cpu'))
+    images = torch.randint(256, (4, 3, 64, 64), dtype=torch.uint8)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    steps.train(options, model, images, torch.arange(4))()
+    assert all(bool((value != before[n]).any()) for n, value in model.state_dict().items())
+    counts = {name: int(net.shared.layer4.norm.num_batches_tracked) for name, net in model.items()}
+    assert counts == {'generator': 1, 'discriminator': 3}
+    steps.infer(options, model, images, torch.arange(4))()
+    assert not model.training
 
 
 def test_networks_of_torchvision_lose_their_last_layer():

@@ -6,7 +6,7 @@ momentum) convert in the same way. Arrays are copied, never shared.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,12 +32,21 @@ MODULES = (
 )
 
 
-def to_torch(*trees: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Nested flax collections (`params`, `batch_stats`, momentum) as one flat state_dict."""
+def to_torch(
+    *trees: Mapping[str, Any], transposed: Collection[str] = (), stacked: str = ''
+) -> dict[str, Tensor]:
+    """Nested flax collections (`params`, `batch_stats`, momentum) as one flat state_dict.
+
+    Args:
+        transposed: modules that are transposed convolutions here: kernels [in, out, h, w], turned
+            by 180 degrees.
+        stacked: a module whose arrays have a leading axis: here a list of that many modules.
+    """
     return {
-        _torch_name(path): torch.from_numpy(_to_oihw(path, np.array(leaf)))
+        _torch_name(path): torch.from_numpy(_to_oihw(path, array, transposed))
         for tree in trees
-        for path, leaf in _leaves(tree)
+        for whole, leaf in _leaves(tree)
+        for path, array in _copies(whole, np.array(leaf), stacked)
     }
 
 
@@ -93,6 +102,16 @@ def _leaves(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tup
             yield (*path, key), value
 
 
+def _copies(
+    path: tuple[str, ...], array: np.ndarray, stacked: str
+) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
+    if path[0] != stacked:
+        yield path, array
+        return
+    for i, one in enumerate(array):
+        yield (path[0], str(i), *path[1:]), one
+
+
 def _torch_name(path: tuple[str, ...]) -> str:
     module = '.'.join(path[:-1])
     for pattern, replacement in MODULES:
@@ -100,8 +119,12 @@ def _torch_name(path: tuple[str, ...]) -> str:
     return f'{module}.{LEAVES[path[-1]]}'
 
 
-def _to_oihw(path: tuple[str, ...], array: np.ndarray) -> np.ndarray:
+def _to_oihw(
+    path: tuple[str, ...], array: np.ndarray, transposed: Collection[str] = ()
+) -> np.ndarray:
     if path[-1] == 'kernel':
+        if '.'.join(path[:-1]) in transposed:
+            array = array[::-1, ::-1].transpose(0, 1, 3, 2)
         array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
     return np.ascontiguousarray(array)
 

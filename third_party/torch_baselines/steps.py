@@ -8,6 +8,7 @@ with --dtype=bfloat16 the encoder runs under autocast. Variants: eager; compile,
 """
 
 import argparse
+import functools
 import importlib.metadata
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from skinjax import timing
-from third_party.torch_baselines import resnet, unet
+from third_party.torch_baselines import dcgan, resnet, unet
 from third_party.torch_baselines.unlearning import METHODS, Trainer
 
 VARIANTS = ('eager', 'compile', 'max-autotune')
@@ -40,7 +41,9 @@ def torchvision(name: str) -> Any:
     return encoder
 
 
-# Encoder of each case, and whether its training step is that of CLGR; `unet` is a whole network.
+LATENT = 10  # of the DCGAN
+# Encoder of each case, and whether its training step is that of CLGR. `unet` is a whole network,
+# and `dcgan` a pair of them that depends on the size of the images.
 CASES: dict[str, tuple[Callable[[], Any], bool]] = {
     'resnet50': (lambda: resnet.resnet('resnet50'), False),
     'resnext101': (lambda: resnet.resnet('resnext101_32x8d'), False),
@@ -48,26 +51,35 @@ CASES: dict[str, tuple[Callable[[], Any], bool]] = {
     'mobilenet_v2': (lambda: torchvision('mobilenet_v2'), False),
     'clgr': (lambda: resnet.resnet('resnet50'), True),
     'unet': (unet.DilatedUNet, False),
+    'dcgan': (nn.ModuleDict, False),
 }
 
 
 def build(options: argparse.Namespace, device: torch.device) -> nn.Module:
-    """The classifier, or the U-Net, of a case, on the device."""
+    """The classifier, the U-Net or the pair of networks of a case, on the device."""
     make, unlearns = CASES[options.case]
     model: Any = make()
-    inside = 'forward'
-    if options.case != 'unet':
+    if options.case == 'dcgan':
+        model['generator'] = dcgan.Generator(LATENT, options.size)
+        model['discriminator'] = dcgan.Discriminator(options.size)
+    elif options.case != 'unet':
         heads = {'ruler': resnet.BiasHead(model.num_features, 2)} if unlearns else {}
-        model, inside = resnet.Classifier(model, 1, heads), 'encode'
+        model = resnet.Classifier(model, 1, heads)
     model = model.to(device, memory_format=torch.channels_last)
+    for part in model.values() if options.case == 'dcgan' else (model,):
+        quicken(part, 'encode' if hasattr(part, 'encode') else 'forward', options, device.type)
+    return model
+
+
+def quicken(model: Any, inside: str, options: argparse.Namespace, device: str) -> None:
+    """Run the method `inside` of a network in the precision and the variant asked for."""
     run = getattr(model, inside)
     if options.dtype == 'bfloat16':
-        run = torch.autocast(device.type, torch.bfloat16)(run)
+        run = torch.autocast(device, torch.bfloat16)(run)
     if options.variant != 'eager':
         mode = 'default' if options.variant == 'compile' else options.variant
         run = torch.compile(run, mode=mode)
     setattr(model, inside, run)
-    return model
 
 
 def prepare(options: argparse.Namespace, mode: str) -> tuple[timing.Run, dict[str, Any]]:
@@ -104,6 +116,10 @@ def train(options: argparse.Namespace, model: Any, images: Tensor, rows: Tensor)
     if options.case == 'unet':
         segmenter, masks = unet.Trainer(model.train(), fused=True), (images[:, 0] > 0).float()
         return lambda: segmenter.step(images, masks)
+    if options.case == 'dcgan':
+        pair = dcgan.Trainer(model['generator'], model['discriminator'], extra=0, fused=True)
+        draw = functools.partial(torch.randn, len(rows), LATENT, device=rows.device)
+        return lambda: pair.step(images.float() / 127.5 - 1, rows, draw)
     methods = {'ruler': METHODS['clgr']} if CASES[options.case][1] else {}
     trainer = Trainer(model.train(), methods, lr=0.1, fused=True)
     labels, bias = rows % 2, {'ruler': rows // 2 % 2} if methods else {}
@@ -111,12 +127,13 @@ def train(options: argparse.Namespace, model: Any, images: Tensor, rows: Tensor)
 
 
 def infer(options: argparse.Namespace, model: Any, images: Tensor, rows: Tensor) -> Callable:
-    del options, rows
-    model.eval()
+    network, seen = model.eval(), (images,)
+    if options.case == 'dcgan':
+        network, seen = model['generator'], (torch.randn(len(rows), LATENT).to(rows.device), rows)
 
     def once() -> None:
         with torch.inference_mode():
-            model(images)
+            network(*seen)
 
     return once
 

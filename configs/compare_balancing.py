@@ -1,0 +1,94 @@
+"""Four ways to learn from rare classes, over three seeds: as they are, weighted, drawn, generated.
+
+    python -m skinjax.main --config=configs/coupled_dcgan.py --config.seed=0 --workdir=runs/gan0 \\
+        --config.data.classes=7 --config.data.batch_size=56 --config.data.n_train=3000 \\
+        --config.data.hair=0.2 --config.data.bubbles=0.1
+    python -m skinjax.main --config=configs/generate.py:gan --config.init_from=runs/gan0 \\
+        --config.count=akiec=500,bcc=500,bkl=500,df=500,mel=500,vasc=500 \\
+        --workdir=generated/lesions0
+    python -m skinjax.main --config=configs/compare_balancing.py \\
+        --config.runs.generated.data.add_generated='generated/lesions{seed}'
+    python -m skinjax.main --config=configs/compare_balancing.py:isic2017 --config.root=FOLDER \\
+        --config.pretrained=mobilenet_v2_1.0_224_dequantised_f32.npz \\
+        --config.runs.generated.data.add_generated=generated/melanoma,generated/keratosis
+
+    ''         seven classes of synthetic lesions, as rare as in HAM10000
+    isic2017   melanoma, nevus, seborrheic keratosis; MobileNetV2 with ImageNet weights, 128 pixels
+    ham10000   seven classes; the same network
+
+`plain` takes the rows as they are; `class_weights` weights the loss by 1 / frequency; in the
+batches of `oversampling` every class has equal shares; `generated` takes the rows as they are and
+those of folders of kind 'generate' (configs/generate.py:gan), which are to hold what makes classes
+even. The generative model may have seen nothing but the training rows of the same run: where these
+depend on the seed ('' and ham10000) every seed needs a folder of its own, and {seed} stands for it.
+"""
+
+from skinjax import config as configs
+from skinjax import kinds, recipes
+from skinjax.data import records
+
+VARIANTS = ('', 'isic2017', 'ham10000')
+EPOCHS = {'isic2017': 6, 'ham10000': 3}
+# Columns: heading -> figure of the test split. Of seven classes, two of the rarest have their own.
+MEANS = {'mean AUC': 'mean_auc', 'balanced accuracy': 'balanced_accuracy', 'mean F1': 'mean_f1'}
+CLASSES = {
+    '': {'melanoma': 'mel', 'dermatofibroma': 'df', 'vascular': 'vasc'},
+    'isic2017': {'melanoma': 'melanoma', 'keratosis': 'seborrheic_keratosis'},
+    'ham10000': {
+        'melanoma': 'melanoma', 'dermatofibroma': 'dermatofibroma', 'vascular': 'vascular lesion',
+    },
+}  # fmt: skip
+
+
+def get_config(variant: str = ''):
+    """Kind 'compare' over the four."""
+    if variant not in VARIANTS:
+        known = ', '.join(VARIANTS[1:])
+        raise ValueError(f'unknown variant {variant!r} of compare_balancing: choose one of {known}')
+    names = ('plain', 'class_weights', 'oversampling', 'generated')
+    runs = {name: _finetuned(variant) if variant else _synthetic() for name in names}
+    weighted = configs.plugin('objectives', 'weighting', weights='cb')
+    weighted['label_smoothing'] = runs['plain'].objective.label_smoothing
+    with runs['class_weights'].unlocked():
+        runs['class_weights'].objective = weighted
+    runs['oversampling'].data.sampling = 'class'
+    each = '' if variant == 'isic2017' else '{seed}'
+    runs['generated'].data.add_generated = f'generated/{variant or "lesions"}{each}'
+    split = 'splits.test' if variant else 'splits.plain'
+    columns = {column: f'{split}.{name}.value' for column, name in MEANS.items()}
+    aucs = {
+        f'{heading} AUC': f'{split}.classes.{name}.auc.value'
+        for heading, name in CLASSES[variant].items()
+    }
+    return kinds.compare(
+        runs,
+        seeds=(0, 1, 2),
+        reference='plain',
+        columns=tuple({**columns, **aucs}.items()),
+        drawn=('mean AUC', *aucs),
+        order=names,
+    )
+
+
+def _synthetic():
+    model = configs.plugin('models', 'resnet', variant='narrow', dropout=0.5)
+    config = configs.train('baseline', 'synthetic', model)
+    recipes.from_scratch(config)
+    config.data.update(classes=7, artefact='none', skew=(0.0,) * 7)
+    config.data.mean, config.data.std = (0.62, 0.47, 0.42), (0.2, 0.2, 0.2)
+    return config
+
+
+def _finetuned(source: str):
+    """As configs/finetune_isic2017.py, with smaller images, fewer epochs and perhaps other data."""
+    config = recipes.finetuning()
+    config.data.update(image_size=128, bias=())
+    config.train.epochs = EPOCHS[source]
+    if source == 'ham10000':
+        fields = ('image_size', 'batch_size', 'mean', 'std', 'augment_host')
+        kept = {field: config.data[field] for field in fields}
+        plain = configs.plugin('data', source, positive='')
+        with config.unlocked():
+            config.data = {**records.COMMON, **plain, **kept}
+        config.evaluate.mean_over = ()
+    return config

@@ -1,0 +1,62 @@
+"""Lesions by taxonomy: an attention LSTM says the path to the class, level by level.
+
+    python -m skinjax.main --config=configs/hierarchical.py
+    python -m skinjax.main --config=configs/hierarchical.py:ham10000 --config.data.root=FOLDER
+
+    ''           seven classes of synthetic lesions, as rare as in HAM10000; a narrow ResNet
+    two_levels   the same without the level benign or malignant
+    flat         the same with one level, that of the classes
+    cbam         the same with CBAM after the encoder
+    ham10000     MobileNetV2, 224 x 224 pixels (give config.model.pretrained); lesions undivided
+    isic2018     the same, with the official test images where they are there
+    published    HAM10000 with VGG-16, 299 x 299 pixels and the published schedule: Adam at 1e-6,
+                 divided by ten after half and after three quarters of 120 epochs, batches of 20
+
+results.json has the figures of each level under `hierarchy`, figures/ where the network looked.
+"""
+
+from skinjax import config as configs
+from skinjax import recipes, taxonomy
+
+VARIANTS = ('', 'two_levels', 'flat', 'cbam', 'ham10000', 'isic2018', 'published')
+REAL = ('ham10000', 'isic2018', 'published')
+
+
+def get_config(variant: str = ''):
+    """The small network on synthetic lesions, or a variant of it."""
+    if variant not in VARIANTS:
+        raise ValueError(
+            f'unknown variant {variant!r} of hierarchical: choose one of {", ".join(VARIANTS[1:])}'
+        )
+    tree = {'two_levels': taxonomy.ORIGIN, 'flat': {}}.get(variant, taxonomy.LESIONS)
+    if variant not in REAL:
+        tree = taxonomy.renamed(tree, taxonomy.CODES)
+    objective = configs.plugin('objectives', 'hierarchical', taxonomy=tree)
+    source = {'published': 'ham10000'}.get(variant, variant) if variant in REAL else 'synthetic'
+    config = configs.train(objective, source, model(variant))
+    if variant == 'published':
+        config.data.update(image_size=299, batch_size=20)
+        config.optimizer.update(name='adam', learning_rate=1e-6, schedule='step')
+        config.optimizer.decay_at = (0.5, 0.75)
+        config.train.epochs = 120
+        config.model.frozen_norm = True
+    elif variant in REAL:
+        config.data.update(image_size=224, batch_size=32)
+        config.optimizer.update(learning_rate=0.01, schedule='cosine', warmup=0.05, clip=1.0)
+        config.train.epochs = 15
+        config.model.frozen_norm = True
+    else:
+        recipes.from_scratch(config)
+        config.data.update(classes=7, artefact='none', mean=(0.62, 0.47, 0.42), std=(0.2,) * 3)
+        config.objective.hidden = 128
+        config.model.attention = 'cbam' if variant == 'cbam' else ''
+    return config
+
+
+def model(variant: str):
+    """The encoder of a variant."""
+    if variant == 'published':
+        return configs.plugin('models', 'vgg', variant='vgg16', top='mean')
+    if variant in REAL:
+        return configs.plugin('models', 'mobilenet', dropout=0.5)
+    return configs.plugin('models', 'resnet', variant='narrow', dropout=0.5)
