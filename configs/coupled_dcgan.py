@@ -3,14 +3,16 @@
     python -m skinjax.main --config=configs/coupled_dcgan.py
     python -m skinjax.main --config=configs/coupled_dcgan.py:ham10000 --config.data.root=FOLDER \
         --config.evaluate.features.pretrained=mobilenet_v2_1.0_224_dequantised_f32.npz
-    python -m skinjax.main --config=configs/coupled_dcgan.py:paper --config.data.root=FOLDER
+    python -m skinjax.main --config=configs/coupled_dcgan.py:paper --config.data.root=FOLDER \
+        --config.evaluate.features.pretrained=mobilenet_v2_1.0_224_dequantised_f32.npz
 
 Variants:
 
     ''         synthetic lesions of two classes at 64 pixels, half of the published channels
     isic2018   the seven classes of ISIC 2018 at 64 pixels; compared by MobileNetV2
     ham10000   the same of HAM10000
-    paper      ISIC 2018 as published (Bisla et al. 2019, supplement): 256 pixels; for a GPU
+    paper      ISIC 2018 as published (Bisla et al. 2019, supplement): 256 pixels; for a GPU.
+               Kind generate wants --config.batch_statistics=True --config.batch_size=50 for it
 
 Every batch has equally many images of each class. The same latents give the same image of another
 class as far as there is one: the columns of figures/samples.png.

@@ -4,17 +4,19 @@
     python -m skinjax.main --config=configs/dcgan.py:isic2017 --config.data.root=FOLDER \
         --config.evaluate.features.pretrained=mobilenet_v2_1.0_224_dequantised_f32.npz
     python -m skinjax.main --config=configs/dcgan.py:paper --config.data.root=FOLDER \
-        --config.data.only=seborrheic_keratosis
+        --config.data.only=seborrheic_keratosis \
+        --config.evaluate.features.pretrained=mobilenet_v2_1.0_224_dequantised_f32.npz
 
 Variants:
 
     ''         synthetic lesions of both classes at 64 pixels, half of the published channels:
-               within 30 minutes on two CPU cores
+               20 minutes on two shared CPU cores
     isic2017   melanomas of ISIC 2017 (--config.data.only names another class) at 64 pixels, all
                channels; compared by MobileNetV2
-    paper      melanomas with the published network, rates and batches at 256 pixels: for a GPU
+    paper      melanomas with the published network, rates and batches at 256 pixels: for a GPU.
+               Kind generate wants --config.batch_statistics=True --config.batch_size=50 for it
 
-Departures of the small ones from the paper stand in skinjax/gan_recipes.py. Figures are those of
+Departures from the paper stand in skinjax/gan_recipes.py. Figures are those of
 skinjax/tasks/generation.py; the checkpoint of the least KID is judged.
 """
 

@@ -2,7 +2,7 @@
 
 An image that is closer to a training image than `Near.least` is refused and the next one taken, so
 that the images of a class are the first ones of its seed that are no copies, however often the work
-was stopped in between: `drawn.json` says which have been looked at.
+was stopped in between: `drawn.json` says which have been looked at, and of which checkpoint.
 """
 
 import dataclasses
@@ -24,8 +24,6 @@ from skinjax.engine.writer import read_json, write_atomic, write_json
 
 STATE = 'drawn.json'
 CONTROL = 1000  # held-out images that are compared with the training images, at most
-# Symmetries of the square by which a change of `train.augment` turns images.
-TURNS = {'d4': range(8), 'flip': range(4), 'vflip': range(2)}
 
 Images = UInt8[np.ndarray, '_ h w 3']
 Found = tuple[Int[np.ndarray, ' n'], Float[np.ndarray, 'n 2']]
@@ -45,13 +43,18 @@ class Near:
 
     train: Records
     images: np.ndarray
-    turns: Sequence[int]
+    turns: range
     least: float
     control: np.ndarray
 
     def __call__(self, images: Images) -> Found:
-        """Row of the training image that each is closest to; errors to it and to the second."""
-        return _nearest(images, self.images, self.turns)
+        """Row of the training image that each is closest to; errors to it and to the nearest of
+        another group.
+        """
+        index, errors = memorisation.neighbours_turned(
+            images, self.images, self.turns, groups=self.train.groups
+        )
+        return index[:, 0], errors
 
 
 def near(data: DataSet, trained: Any, least: str) -> Near:
@@ -69,13 +72,13 @@ def near(data: DataSet, trained: Any, least: str) -> Near:
     train = train.select(~train.flagged(balancing.VIEW))
     size = trained.data.image_size
     images = images_of(train, size)
-    names = {*trained.train.augment, *trained.data.augment_host}
-    turns = max((TURNS[name] for name in TURNS if name in names), key=len, default=range(1))
+    turns = memorisation.turns({*trained.train.augment, *trained.data.augment_host})
     control = np.zeros(0)
     if 'val' in data.splits:
         val = data.splits['val']
         some = np.unique(np.linspace(0, len(val) - 1, min(CONTROL, len(val))).astype(int))
-        control = _nearest(images_of(val.select(some), size), images, turns)[1][:, 0]
+        held = images_of(val.select(some), size)
+        control = memorisation.neighbours_turned(held, images, turns)[1][:, 0]
     return Near(train, images, turns, _least(least, control), control)
 
 
@@ -94,22 +97,6 @@ def _least(text: str, control: np.ndarray) -> float:
     if not 0 <= value <= 1:
         raise ValueError(f"config.least_mse is {text!r}; expected 'auto' or a number from 0 to 1")
     return value
-
-
-def _nearest(images: Images, references: Images, turns: Sequence[int]) -> Found:
-    """The nearest neighbours of that turn of each image which is closest to one."""
-    turned = np.concatenate([turn(images, i) for i in turns])
-    found = memorisation.neighbours(turned, references, 2)
-    index, mse = (x.reshape(len(turns), len(images), 2) for x in found)
-    best = mse[:, :, 0].argmin(0), np.arange(len(images))
-    return index[best][:, 0], mse[best]
-
-
-def turn(images: Images, i: int) -> Images:
-    """The symmetry `i`, as of `augment.HOST['d4']`: transposed, upside down, left to right."""
-    if i & 4:
-        images = images.swapaxes(1, 2)
-    return images[:, :: 1 - 2 * (i & 1), :: 1 - (i & 2)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +134,7 @@ def draw(
     near: Near,
     batch_size: int,
     workdir: Path,
+    step: int,
     told: Callable[[int], None],
     stopped: Callable[[], object],
 ) -> dict[str, Drawn]:
@@ -158,20 +146,23 @@ def draw(
         near: what they must not be close to.
         batch_size: images that are made at once.
         workdir: of the state.
+        step: of the checkpoint that makes them.
         told: called with the number of images written so far.
         stopped: asked after each batch.
 
     Raises:
-        ValueError: more images of a class are refused than kept.
+        ValueError: more images of a class are refused than kept, or those that are there are of
+            another checkpoint.
         Stopped: as soon as `stopped()` is true.
     """
-    state = _read_state(workdir)
+    state = _read_state(workdir, step)
     for label, (name, places) in enumerate(files.items()):
         one = state.setdefault(name, Drawn())
         while len(one.kept) < len(places):
             images = make(label, one.looked_at, batch_size)
             state[name] = one = _sifted(one, images, near, places)
-            write_json(workdir / STATE, {k: dataclasses.asdict(v) for k, v in state.items()})
+            classes = {k: dataclasses.asdict(v) for k, v in state.items()}
+            write_json(workdir / STATE, {'step': step, 'classes': classes})
             told(sum(len(other.kept) for other in state.values()))
             if stopped():
                 raise Stopped
@@ -192,9 +183,15 @@ def _give_up(name: str, one: Drawn, least: float) -> NoReturn:
     )
 
 
-def _read_state(workdir: Path) -> dict[str, Drawn]:
-    found = {}
-    for name, one in read_json(workdir / STATE).items():
+def _read_state(workdir: Path, step: int) -> dict[str, Drawn]:
+    found, state = {}, read_json(workdir / STATE)
+    if state and state.get('step') != step:
+        raise ValueError(
+            f'{workdir / STATE}: images of step {state.get("step", "unknown")} of the run are '
+            f'there, and its checkpoint is now of step {step}: delete {workdir}, or give another '
+            '--workdir'
+        )
+    for name, one in state.get('classes', {}).items():
         kept, refused = ([(row, mse) for row, mse in one[key]] for key in ('kept', 'refused'))
         found[name] = Drawn(kept, refused, one['numbers'], one['copies'], one['looked_at'])
     return found

@@ -24,11 +24,20 @@ from skinjax.objectives import perceptual
 NONE: dict[str, Any] = {'name': '', 'pretrained': ''}
 SEED = 20200417  # of random weights
 WINDOW, GAIN = 5, 4.0  # pixels of the blur, and by what the detail is multiplied
+SIZES = {'inception': 299}  # to which images are made for families, as the field's FID has it
 SCALE = 10.0  # of random features, which then are about 1 for pictures of skin
 
 
-def load(config: Any, field: str = 'config.evaluate.features', batch_size: int = 64) -> 'Embedding':
+def load(
+    config: Any,
+    field: str = 'config.evaluate.features',
+    batch_size: int = 64,
+    size: int = 0,
+) -> 'Embedding':
     """The encoder of a section: NONE, or as `perceptual.section` makes it.
+
+    Args:
+        size: pixels a side that it sees; 0: that of SIZES, or else as many as there are.
 
     Raises:
         FileNotFoundError, ImportError, ValueError: as `perceptual.read`.
@@ -36,7 +45,8 @@ def load(config: Any, field: str = 'config.evaluate.features', batch_size: int =
     trained = bool(config.pretrained)
     if not trained:
         config = ConfigDict(perceptual.section('lesion_cnn', top='mean'))
-    return Embedding(perceptual.read(config, field, SEED), trained, batch_size)
+    encoder = perceptual.read(config, field, SEED)
+    return Embedding(encoder, trained, batch_size, size or SIZES.get(encoder.name, 0))
 
 
 def detail(images: Float[Array, 'b h w 3']) -> Float[Array, 'b h w 3']:
@@ -53,16 +63,20 @@ class Embedding:
         encoder: and its weights.
         trained: whether they are more than random; if not, detail is embedded too.
         batch_size: images at a time.
+        size: pixels a side to which images are resized first (linearly, and averaged where they
+            become smaller); 0 for as they are.
     """
 
     encoder: perceptual.Encoder
     trained: bool
     batch_size: int
+    size: int = 0
 
     @property
     def name(self) -> str:
         """What figures of these features are called after."""
-        return self.encoder.name if self.trained else 'a network of random weights'
+        name = self.encoder.name if self.trained else 'a network of random weights'
+        return f'{name}, images of {self.size} pixels' if self.size else name
 
     @functools.cached_property
     def _variables(self) -> Any:
@@ -71,13 +85,38 @@ class Embedding:
     @functools.cached_property
     def _run(self) -> Any:
         def features(variables: Any, images: UInt8[Array, 'b h w 3']) -> Float[Array, 'b d']:
-            seen = images.astype(jnp.float32) / 255
+            seen = self._resized(images.astype(jnp.float32) / 255)
             if self.trained:
                 return self.encoder(variables, seen)[0].astype(jnp.float32)
             found = [self.encoder(variables, view)[0] for view in (seen, detail(seen))]
             return SCALE * jnp.concatenate(found, axis=1).astype(jnp.float32)
 
         return jax.jit(features)
+
+    def _resized(self, images: Float[Array, 'b h w 3']) -> Float[Array, 'b i j 3']:
+        if not self.size:
+            return images
+        shape = (len(images), self.size, self.size, 3)
+        return jax.image.resize(images, shape, 'bilinear', antialias=True)
+
+    def check(self, size: int) -> None:
+        """Let the encoder see a black image of so many pixels a side.
+
+        Raises:
+            ValueError: that is too small for it.
+        """
+        try:
+            found = self(np.zeros((1, size, size, 3), np.uint8))
+        except (TypeError, ValueError, ZeroDivisionError) as error:  # a map without pixels
+            raise ValueError(
+                f'images of {self.size or size} pixels are too small for {self.encoder.name!r} '
+                f'({error}): give config.evaluate.features_size'
+            ) from error
+        if not np.isfinite(found).all():
+            raise ValueError(
+                f'the features that {self.encoder.name!r} has of black images of '
+                f'{self.size or size} pixels are no numbers'
+            )
 
     def __call__(self, images: UInt8[np.ndarray, 'n h w 3']) -> Float[np.ndarray, 'n d']:
         """Features of images; those of one do not depend on the others."""

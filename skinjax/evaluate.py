@@ -12,7 +12,7 @@ from skinjax.engine.objective import Objective, Variables
 from skinjax.engine.startup import hold
 
 # Fields of config.data that belong to the network, whatever data it is judged on.
-KEPT = ('image_size', 'mean', 'std', 'with_mask')
+KEPT = ('image_size', 'mean', 'std', 'with_mask', 'geometry')
 
 
 def run(config: Any, workdir: Path) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         )
     values: dict[str, Any] = {'evaluate': task.section(config.evaluate, trained.evaluate)}
     if len(config.data):
-        kept = {name: trained.data[name] for name in KEPT}
+        kept = kept_fields(trained.data, config.data)
         kept['bias'] = config.data.bias or _shared_bias(trained.data.bias, config.data)
         values['data'] = configs.override(config.data, kept)
     trained = configs.override(trained, values)
@@ -66,6 +66,11 @@ def _shared_bias(names: tuple[str, ...], section: Any) -> tuple[str, ...]:
     """Those of `names` that the source of `section` says it has."""
     known = getattr(configs.find('data', section.name), 'variables', lambda _: ())(section)
     return tuple(name for name in names if name in known)
+
+
+def kept_fields(trained: Any, data: Any) -> dict[str, Any]:
+    """Fields of KEPT that both sections have, as they were in training."""
+    return {name: trained[name] for name in KEPT if name in trained and name in data}
 
 
 def restore(source: Path, trained: Any, mesh: Mesh) -> tuple[DataSet, Objective, int, Variables]:

@@ -25,7 +25,7 @@ def kid(real: Features, made: Features) -> dict[str, float]:
         k(a, b) = (a · b / d + 1)³
 
     (Bińkowski et al., "Demystifying MMD GANs", 2018). Departure: the mean over all rows, where the
-    paper takes that of subsets (`kid_of_subsets`), and the standard error of the jackknife over
+    paper takes that of random subsets, and the standard error of the jackknife over
     both samples. It is unbiased, so that figures below 0 occur where the clouds are alike.
 
     Returns:
@@ -54,23 +54,6 @@ def kid(real: Features, made: Features) -> dict[str, float]:
             ('value', 'error', 'low', 'high'), (value, error, low, high), strict=True
         )
     }
-
-
-def kid_of_subsets(
-    real: Features, made: Features, subsets: int = 100, size: int = 1000, seed: int = 0
-) -> dict[str, float]:
-    """`kid` as published: mean and standard error of the unbiased MMD² of random subsets.
-
-    A subset has `size` rows of each side, or as many as the smaller side has, drawn without
-    replacement. The error speaks of the draws alone: with less than `size` rows it is too small.
-    """
-    rng, size = np.random.default_rng(seed), min(size, len(real), len(made))
-    values = [
-        kid(real[rng.permutation(len(real))[:size]], made[rng.permutation(len(made))[:size]])
-        for _ in range(subsets)
-    ]
-    found = np.array([one['value'] for one in values])
-    return {'value': float(found.mean()), 'error': float(found.std() / np.sqrt(subsets))}
 
 
 def _kernel_sums(a: Features, b: Features) -> Float[np.ndarray, ' _']:

@@ -6,6 +6,7 @@ The work directory is the new data set: images/, masks/, records.csv and dataset
 `skinjax/data/writing.py`), beside the report and `figures/contact_sheet.png`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +42,14 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         return read_json(workdir / 'results.json')
     source = configs.find('data', config.data.name)
     data = groups.load(source.build, config.data, config.seed, training=False)
-    page = gallery.sheet(_rows(source, config, data))
+    page = contact_sheet(_rows(source, config, data))
     with rundir.lock(workdir):
         rundir.claim(config, workdir)
         with Progress(sum(map(len, data.splits.values())), unit='image') as progress:
             writing.write(data, workdir, progress.update)
         if 'skipped' in data.info:
             writing.write_skipped(workdir, data.info['skipped'])
-        png = cv2.imencode('.png', page[..., ::-1])[1].tobytes()
-        write_atomic(workdir / 'figures' / 'contact_sheet.png', png)
+        write_atomic(workdir / 'figures' / 'contact_sheet.png', page)
         results = {'data': data.describe(), 'seed': config.seed}
         write_json(workdir / 'results.json', results)
         report.build_run_report(workdir, data)
@@ -57,6 +57,11 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     rows = ', '.join(f'{len(records)} {name}' for name, records in data.splits.items())
     print(f'{rows}: --config.data.root={workdir}\nreport: {workdir}/report.html', flush=True)
     return results
+
+
+def contact_sheet(rows: Sequence[Sequence[np.ndarray]]) -> bytes:
+    """A PNG of rows of square pictures."""
+    return cv2.imencode('.png', gallery.sheet(rows)[..., ::-1])[1].tobytes()
 
 
 def _rows(source: Any, config: Any, data: DataSet) -> list[list[np.ndarray]]:

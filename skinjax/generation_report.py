@@ -1,4 +1,4 @@
-"""Sections of report.html that runs of generation alone have.
+"""What runs of generation alone have: sections of report.html, and the table that ends them.
 
 What is read of results.json; every block may be missing:
 
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from skinjax.document import Section, Table
+from skinjax.tables import console_table
 
 KNOWN = (
     'features', 'alarms', 'notes', 'untrained', 'training_images', 'validation', 'memorisation',
@@ -27,6 +28,33 @@ COLUMNS = {
     'diversity': 'diversity',
 }
 WHAT = {'generated': 'splits', 'untrained': 'untrained', 'training images': 'training_images'}
+
+
+def plain(value: Any) -> Any:
+    """A figure without its deviation."""
+    return value['value'] if isinstance(value, dict) else value
+
+
+def summary(results: Mapping[str, Any]) -> str:
+    """The table that ends a run, and what is said of copies and collapse."""
+    names = [name for name in COLUMNS if name != 'n']
+    rows = [
+        [split, what, *(plain(block[name]) for name in names)]
+        for split in results['splits']
+        for what, part in WHAT.items()
+        if part in results
+        for block in [results[part][split]]
+    ]
+    lines = [f'features: {results["features"]}']
+    lines += [console_table(['split', 'images', *(COLUMNS[name] for name in names)], rows)]
+    if 'memorisation' in results:
+        found = results['memorisation']['pixels']
+        lines.append(
+            f'{found["copies"]:.1%} of generated images are near-copies of a training image '
+            f'(of held-out ones {found["heldout_copies"]:.1%}); '
+            f'{found["below_threshold"]:.1%} are nearer to one than 99 % of held-out ones'
+        )
+    return '\n'.join([*lines, *(f'alarm: {alarm}' for alarm in results['alarms'])])
 
 
 def sections(results: Mapping[str, Any]) -> Iterator[Section]:

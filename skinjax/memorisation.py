@@ -27,7 +27,7 @@ Distances = Float[np.ndarray, ' _']
 CANDIDATES = 8  # of which the nearest are chosen, once their distances are computed exactly
 RATIO = 1 / 3  # of the distances to the nearest and the second nearest image, below which is a copy
 SHARE = 0.01  # of held-out images that are nearer than `threshold`
-TURNS = {'flip': 4, 'd4': 8}  # symmetries that an augmentation shows
+TURNS = {'vflip': 2, 'flip': 4, 'd4': 8}  # symmetries that an augmentation shows
 QUANTILES = (0.01, 0.05, 0.5, 0.95, 0.99)
 
 
@@ -43,13 +43,21 @@ def nearest(
 
 
 def neighbours(
-    queries: Images, references: Images, k: int = 2, chunk: int = 256
+    queries: Images,
+    references: Images,
+    k: int = 2,
+    chunk: int = 256,
+    groups: np.ndarray | None = None,
 ) -> tuple[Int[np.ndarray, 'n k'], Float[np.ndarray, 'n k']]:
     """Rows and mean squared errors of the k nearest references of each query, nearest first.
 
     The device finds max(k, CANDIDATES) of them, from products of matrices of `chunk` images a side;
     their errors are then computed in whole numbers. Where there are less than k, the rest is row -1
     and nan.
+
+    Args:
+        groups: of the references [m], such as lesions: the nearest one of k groups each. Where the
+            candidates are of less than k groups, more are looked at.
 
     Raises:
         ValueError: no references, or images of another size.
@@ -59,16 +67,23 @@ def neighbours(
             f'references of {queries.shape[1:]} expected, found {len(references)} of '
             f'{references.shape[1:]}'
         )
-    wanted = min(max(k, CANDIDATES), len(references))
-    found = _candidates(queries, references, wanted, chunk)
-    errors = np.stack([_errors(q, references[i]) for q, i in zip(queries, found, strict=True)])
-    order = np.argsort(errors, axis=1, kind='stable')[:, :k]
-    index, mse = (np.take_along_axis(x, order, axis=1) for x in (found, errors))
-    lacking = ((0, 0), (0, k - mse.shape[1]))
-    return (
-        np.pad(index, lacking, constant_values=-1),
-        np.pad(mse, lacking, constant_values=np.nan),
-    )
+    owners = np.arange(len(references))
+    if groups is not None:
+        owners = np.unique(groups, return_inverse=True)[1]
+    index, mse = np.full((len(queries), k), -1), np.full((len(queries), k), np.nan)
+    left, count = np.arange(len(queries)), min(max(k, CANDIDATES), len(references))
+    while len(left):
+        for row, near in zip(
+            left, _candidates(queries[left], references, count, chunk), strict=True
+        ):
+            errors = _errors(queries[row], references[near])
+            order = np.argsort(errors, kind='stable')
+            first = np.sort(np.unique(owners[near[order]], return_index=True)[1])[:k]
+            index[row, : len(first)] = near[order[first]]
+            mse[row, : len(first)] = errors[order[first]]
+        left = left[index[left, -1] < 0] if count < len(references) else left[:0]
+        count = min(4 * count, len(references))
+    return index, mse
 
 
 def turn(images: Images, i: int) -> Images:
@@ -84,7 +99,11 @@ def turns(names: Collection[str]) -> range:
 
 
 def neighbours_turned(
-    queries: Images, references: Images, symmetries: range, k: int = 2
+    queries: Images,
+    references: Images,
+    symmetries: range,
+    k: int = 2,
+    groups: np.ndarray | None = None,
 ) -> tuple[Int[np.ndarray, 'n k'], Float[np.ndarray, 'n k']]:
     """`neighbours` of that turn of each query which is nearest to a reference.
 
@@ -92,7 +111,8 @@ def neighbours_turned(
     """
     turned = np.concatenate([turn(queries, i) for i in symmetries])
     index, mse = (
-        x.reshape(len(symmetries), len(queries), k) for x in neighbours(turned, references, k)
+        x.reshape(len(symmetries), len(queries), k)
+        for x in neighbours(turned, references, k, groups=groups)
     )
     best = mse[:, :, 0].argmin(0), np.arange(len(queries))
     return index[best], mse[best]
@@ -217,6 +237,7 @@ def copies(mse: Float[np.ndarray, 'n 2']) -> Bool[np.ndarray, ' n']:
 
     (Yoon et al., "Diffusion probabilistic models generalize when they fail to memorize", 2023; the
     distances are Euclidean, the roots of the errors.) An image that is there to the bit always is.
+    The second must be no other photograph of the same lesion, which is near, too: see `neighbours`.
     """
     return (mse[:, 0] == 0) | (np.sqrt(mse[:, 0]) < RATIO * np.sqrt(mse[:, 1]))
 
@@ -227,7 +248,8 @@ class Examined:
 
     Attributes:
         results: for results.json.
-        index, mse: the two nearest training images by pixels [n, 2], and their errors.
+        index, mse: the two nearest training images by pixels [n, 2] (of two groups), and their
+            errors.
         nearest_features, distance: the nearest one by features [n], and its distance.
         control: distances of held-out images by 'pixels' and by 'features'.
     """
@@ -260,6 +282,7 @@ def examine(
     held: Pictures,
     symmetries: range = range(1),
     stretched: bool = False,
+    groups: np.ndarray | None = None,
 ) -> Examined:
     """Made and held-out images against the training images, by pixels and by features.
 
@@ -267,9 +290,10 @@ def examine(
         held: real images that were not trained on.
         symmetries: under which pixels are compared; see `turns`.
         stretched: also the mean error of the published code, of made images after `minmax`.
+        groups: of the training images; see `neighbours`.
     """
-    index, mse = neighbours_turned(made.images, train.images, symmetries)
-    _, held_mse = neighbours_turned(held.images, train.images, symmetries)
+    index, mse = neighbours_turned(made.images, train.images, symmetries, groups=groups)
+    _, held_mse = neighbours_turned(held.images, train.images, symmetries, groups=groups)
     nearest_features_, distance = nearest_features(made.features, train.features)
     _, held_distance = nearest_features(held.features, train.features)
     control = {'pixels': held_mse[:, 0], 'features': held_distance}

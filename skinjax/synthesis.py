@@ -10,13 +10,12 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import cv2
 import jax
 import numpy as np
 
 from skinjax import config as configs
 from skinjax import drawing, figures, memorisation, report, rundir, tasks
-from skinjax.data import balancing, gallery, groups, images, mixing, writing
+from skinjax.data import balancing, generated, groups, images, mixing, writing
 from skinjax.data.parallel import Stopped
 from skinjax.data.records import DataSet, Records, choices
 from skinjax.drawing import Drawn, Near
@@ -24,12 +23,12 @@ from skinjax.engine.mesh import Mesh
 from skinjax.engine.objective import Objective, Variables
 from skinjax.engine.startup import Interrupts
 from skinjax.engine.writer import Progress, read_json, write_atomic, write_json
+from skinjax.generate import COLUMNS, SIDE, contact_sheet
 from skinjax.objectives import adversaries
 from skinjax.pictures import beside_rows, class_rows
 from skinjax.sampling import Sampler
 
 TASK = 'generation'
-SIDE, COLUMNS = 96, 12  # of the pictures on the contact sheet, and how many a row has
 PAIRS = 8  # closest pairs in the report
 
 
@@ -66,9 +65,10 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         made = _data(config, model, files, drawn, near)
         writing.write(made, workdir)
         mixing.write_trained_on(workdir, near.train)
-        rows = [*class_rows(made.splits[config.split], SIDE, COLUMNS), *real]
-        _picture(workdir, 'contact_sheet', gallery.sheet(rows))
-        _picture(workdir, 'closest_pairs', _pairs(made.splits[config.split], drawn, near))
+        records = made.splits[config.split]
+        page = contact_sheet([*class_rows(records, SIDE, COLUMNS), *real])
+        write_atomic(workdir / 'figures' / 'contact_sheet.png', page)
+        write_atomic(workdir / 'figures' / 'closest_pairs.png', _pairs(records, drawn, near))
         results = {'data': made.describe(), 'seed': config.seed, 'step': model.step}
         results |= {**_refusals(drawn, near), 'alarms': alarms}
         write_json(workdir / 'results.json', results)
@@ -134,7 +134,7 @@ class Model:
         objective = Objective(net.init, {}, (), predict)
         mesh = Mesh('jit', tuple(jax.local_devices()[:1]))
         step, variables = tasks.restore(Path(config.init_from), trained, objective, mesh)
-        variables = adversaries.settled(trained, net, variables, len(data.classes))
+        variables = adversaries.with_standing_statistics(trained, net, variables, len(data.classes))
         return cls(trained, data, net, step, variables)
 
 
@@ -183,6 +183,7 @@ def _draw(
                 near,
                 config.batch_size,
                 workdir,
+                model.step,
                 progress.update,
                 lambda: interrupts.signal,
             )
@@ -226,9 +227,12 @@ def _data(
         'model': model.trained.model.name,
         'trained_on': model.trained.data.name,
         'batch_statistics': config.batch_statistics,
+        'image_size': size,
     }
+    if 'geometry' in model.trained.data:
+        about['geometry'] = model.trained.data.geometry
     classes = model.data.classes
-    return DataSet('generated', classes, {}, {config.split: records}, info={'generated': about})
+    return DataSet('generated', classes, {}, {config.split: records}, info={generated.FACT: about})
 
 
 def _pairs(records: Records, drawn: dict[str, Drawn], near: Near) -> bytes:
@@ -253,9 +257,3 @@ def _refusals(drawn: dict[str, Drawn], near: Near) -> dict[str, Any]:
         errors = [mse for one in drawn.values() for _, mse in (*one.kept, *one.refused)]
         found['memorisation'] = memorisation.against_control(np.array(errors), near.control)
     return found
-
-
-def _picture(workdir: Path, name: str, picture: bytes | np.ndarray) -> None:
-    if isinstance(picture, np.ndarray):
-        picture = cv2.imencode('.png', picture[..., ::-1])[1].tobytes()
-    write_atomic(workdir / 'figures' / f'{name}.png', picture)

@@ -1,7 +1,8 @@
 """Strict JAX on four virtual CPU devices, and shape annotations checked in every call.
 
 Programs that several tests compile are compiled once: a cache for this test run is shared with the
-processes that tests start. A test that hangs fails after LIMIT seconds.
+processes that tests start. They are small, and LLVM's optimisation of them would take longer than
+they run: it is switched off. A test that hangs fails after LIMIT seconds.
 """
 
 import faulthandler
@@ -12,6 +13,8 @@ import tempfile
 _CACHE = tempfile.TemporaryDirectory(prefix='skinjax-cache-', ignore_cleanup_errors=True)
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', _CACHE.name)
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
+
+os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0')
 
 import jax  # noqa: E402
 import pytest  # noqa: E402

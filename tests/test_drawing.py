@@ -1,12 +1,13 @@
 """Images are drawn until enough of each class are no copies, and only what is new is drawn."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from skinjax import drawing
+from skinjax import drawing, memorisation
 from skinjax.data import augment, images
 from skinjax.data.parallel import Stopped
 from skinjax.data.records import DataSet, Records
@@ -72,7 +73,18 @@ def test_copies_are_known_turned_as_training_turns_them(name, count):
         copy = change.apply({'image': noise(0)[2]}, i)['image'][None]
         _, mse = near(np.ascontiguousarray(copy))
         assert (mse[0, 0] == 0) == (i in near.turns)
-        np.testing.assert_array_equal(drawing.turn(noise(0)[2:3], i), copy)
+        np.testing.assert_array_equal(memorisation.turn(noise(0)[2:3], i), copy)
+
+
+def test_another_photograph_of_a_lesion_hides_no_copy():
+    lesions = noise(0).repeat(2, 0)
+    lesions[1::2, 0, 0] ^= 1
+    train = dataclasses.replace(rows(lesions, 'train'), groups=np.arange(6).repeat(2))
+    data = DataSet('x', ('a',), {}, {'train': train})
+    copies = lesions[::2].copy()
+    copies[:, 1, 1] ^= 1
+    index, errors = drawing.near(data, Trained(), '0')(copies)
+    assert index.tolist() == [0, 2, 4, 6, 8, 10] and memorisation.copies(errors).all()
 
 
 def test_views_of_a_row_are_one_image():
@@ -110,9 +122,12 @@ class Made:
         return made
 
 
-def drawn(make, tmp_path, counts=None, size=4, stopped=lambda: None, told=lambda done: None):
+def drawn(
+    make, tmp_path, counts=None, size=4, step=7, stopped=lambda: None, told=lambda done: None
+):
     files = drawing.places(counts or {'a': 6, 'b': 3}, tmp_path / 'images')
-    return drawing.draw(make, files, known(least='0.001'), size, tmp_path, told, stopped), files
+    near = known(least='0.001')
+    return drawing.draw(make, files, near, size, tmp_path, step, told, stopped), files
 
 
 def test_copies_are_refused_and_others_drawn(tmp_path):
@@ -145,14 +160,27 @@ def test_a_stopped_draw_goes_on_where_it_was(tmp_path):
         assert path.read_bytes() == (tmp_path / 'parts' / 'images' / path.name).read_bytes()
 
 
+def test_images_of_two_checkpoints_are_not_mixed(tmp_path):
+    with pytest.raises(Stopped):
+        drawn(Made(set()), tmp_path, stopped=lambda: True)
+    before = (tmp_path / 'drawn.json').read_bytes()
+    later = Made(set())
+    with pytest.raises(ValueError, match=r'images of step 7 .*is now of step 8: delete .*workdir'):
+        drawn(later, tmp_path, step=8)
+    assert not later.asked and (tmp_path / 'drawn.json').read_bytes() == before
+    assert drawn(Made(set()), tmp_path)[0]['a'].numbers == [0, 1, 2, 3, 4, 5]
+    (tmp_path / 'drawn.json').write_text('{"a": {}}')
+    with pytest.raises(ValueError, match='images of step unknown of the run'):
+        drawn(later, tmp_path)
+
+
 def test_a_model_that_copies_is_refused(tmp_path):
     make = Made({k for k in range(100) if k % 3})
     with pytest.raises(ValueError, match=r"5 of 8 images of 'a' .*\(0.001\), 5 .*the model copies"):
         drawn(make, tmp_path)
     files = drawing.places({'a': 6}, tmp_path / 'plain')
     with pytest.raises(ValueError, match=r'4 of 4 images .*, 0 of them .*: images that are plain'):
-        drawing.draw(
-            Made(set()), files, known(least='1'), 4, tmp_path / 'plain', lambda _: None, lambda: 0
-        )
+        near, work = known(least='1'), tmp_path / 'plain'
+        drawing.draw(Made(set()), files, near, 4, work, 7, lambda _: None, lambda: 0)
     few, _ = drawn(Made(set()), tmp_path / 'few', {'a': 0, 'b': 1}, size=64)
     assert few['b'].numbers == [0] and few['b'].looked_at == 1 and few['a'].looked_at == 0

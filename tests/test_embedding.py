@@ -9,6 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from skinjax import embedding
+from skinjax.models import attention
 from skinjax.objectives import perceptual
 from tests.helpers import SHARED, tiny_records
 
@@ -69,6 +70,39 @@ def test_trained_weights():
     found = embedding.load(ConfigDict(section), batch_size=2)
     assert found.trained and found.name == 'mobilenet'
     assert found(pictures(2, size=32)).shape == (2, 1280)
+
+
+def test_images_of_another_size():
+    """As of the resized images: linear, and averaged where they become smaller."""
+    config: Any = ConfigDict(perceptual.section('tests.objectives.linear_encoder', features=5))
+    encoder = perceptual.read(config, seed=3)
+    images = pictures(3, size=128)
+    found = embedding.Embedding(encoder, True, 2, size=64)
+    shape = (3, 64, 64, 3)
+    small = jax.image.resize(jnp.asarray(images / 255, jnp.float32), shape, 'linear')
+    want, _ = encoder(encoder.variables, small)
+    np.testing.assert_allclose(found(images), want, atol=1e-3)
+    assert found.name.endswith('linear_encoder, images of 64 pixels')
+    np.testing.assert_allclose(
+        found(pictures(3)), embedding.Embedding(encoder, True, 2)(pictures(3)), atol=1e-3
+    )
+    found.check(128)
+
+
+def test_inception_sees_images_of_299_pixels(monkeypatch):
+    """So that 64 are enough; without computing any."""
+    config: Any = ConfigDict(perceptual.section('inception'))
+    module = attention.encoder(config)
+    image = jax.ShapeDtypeStruct((1, 299, 299, 3), jnp.float32)
+    known = jax.eval_shape(lambda key, x: module.init(key, x, False), jax.random.key(0), image)
+    encoder = perceptual.Encoder('inception', module, known, (0.5,) * 3, (0.5,) * 3)
+    monkeypatch.setattr(perceptual, 'read', lambda *given: encoder)
+    with config.unlocked():
+        config.pretrained = 'weights'
+    images = jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.uint8)
+    found = [embedding.load(config, size=size) for size in (0, 128)]
+    assert [one.size for one in found] == [299, 128] and '299' in found[0].name
+    assert [jax.eval_shape(one._run, known, images).shape for one in found] == [(2, 2048)] * 2
 
 
 def test_what_is_missing_is_named():

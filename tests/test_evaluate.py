@@ -156,6 +156,13 @@ def test_other_data_are_probed_for_the_bias_of_the_run(finished, tmp_path):
     assert evaluate.run(other, tmp_path / 'marking')['probes'] == {}
 
 
+def test_images_are_made_square_as_in_training_where_both_sources_can_be_told():
+    kept = evaluate.kept_fields({'image_size': 8, 'geometry': 'crop'}, {'image_size': 6})
+    assert kept == {'image_size': 8}
+    kept = evaluate.kept_fields({'geometry': 'crop'}, {'geometry': 'squash'})
+    assert kept == {'geometry': 'crop'}
+
+
 def views(run, images) -> np.ndarray:
     """Probabilities [8, n] of the final model of a run: one forward pass for each symmetry."""
     config, (_, state) = rundir.load_run(run), final_state(run)

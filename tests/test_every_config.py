@@ -64,8 +64,16 @@ RANGES = {'auc': (0, 1), 'mean_auc': (0, 1), 'jaccard': (0, 1), 'psnr_hole': (1,
 RANGES['kid'] = (-1000, 1000)
 WHOLE = ('', 'head')  # variants that keep their network: the others differ in data and strengths
 LIGHT = ('balance_isic2017',)  # files with the network of another
+SLOW = {  # variants that take the same paths as others
+    ('compare_unlearning', 'paper'),
+    ('compare_unlearning', 'full'),
+    ('compare_unlearning', 'isic2017_instrument'),
+    ('compare_finetuning', 'ruler'),
+    ('compare_purification', 'hair'),
+    ('clgr', 'resample'),
+}
 CASES = [
-    (name, variant)
+    pytest.param(name, variant, marks=[pytest.mark.slow] if (name, variant) in SLOW else [])
     for name, path in FILES.items()
     if load(path).get_config().kind in KINDS
     for variant in ('', *VARIANTS.get(name, ()))

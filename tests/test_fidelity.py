@@ -98,15 +98,6 @@ def test_unbiased_with_an_interval_of_its_level():
     assert 0.88 < inside <= 0.99
 
 
-def test_the_published_subsets():
-    x, y = clouds(40, 30, 3)
-    whole = fidelity.kid_of_subsets(x, y, subsets=2, size=1000)  # 30 of each
-    assert whole['value'] == pytest.approx(fidelity.kid(x, y)['value'], rel=0.3)
-    one = fidelity.kid_of_subsets(x, y, subsets=300, size=10)
-    assert abs(one['value'] - fidelity.kid(x, y)['value']) < 4 * one['error']
-    assert one == fidelity.kid_of_subsets(x, y, subsets=300, size=10)
-
-
 def test_alike_and_collapsed():
     x, y = clouds(60, 60, 5)
     same = fidelity.measure(x, x.copy())

@@ -1,10 +1,12 @@
 """Nearest training images: oracles, a slow twin, the control, copies."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from skinjax import memorisation
+from skinjax import embedding, memorisation
 
 
 def pictures(n: int, size: int = 6, seed: int = 0, low: int = 0, high: int = 256) -> np.ndarray:
@@ -67,6 +69,48 @@ def test_turned_copies_are_found():
             assert (mse[:, 0] == 0).all() == (i < count)
             if i < count:
                 assert index[:, 0].tolist() == [0, 1, 2] and memorisation.copies(mse).all()
+
+
+def test_the_second_neighbour_is_of_another_lesion():
+    """Where a lesion has two photographs, the other one does not hide a copy."""
+    rng = np.random.default_rng(3)
+
+    def noisy(images):
+        return np.clip(images + rng.normal(0, 3, images.shape), 0, 255).astype(np.uint8)
+
+    lesions = pictures(30, low=60, high=200)
+    train, groups = noisy(lesions.repeat(2, 0)), np.arange(30).repeat(2).astype(str)
+    made = noisy(train[::2])
+    plain = memorisation.neighbours(made, train)
+    index, mse = memorisation.neighbours(made, train, groups=groups)
+    assert memorisation.copies(plain[1]).mean() == 0 and memorisation.copies(mse).mean() == 1
+    np.testing.assert_array_equal(index[:, 0], plain[0][:, 0])
+    apart = slow_neighbours(made, train)
+    apart[np.arange(30).repeat(2), np.arange(60)] = np.inf  # of each its own lesion
+    np.testing.assert_array_equal(index[:, 1], apart.argmin(1))
+    np.testing.assert_allclose(mse[:, 1], apart.min(1), rtol=1e-12)
+    turned = memorisation.neighbours_turned(memorisation.turn(made, 2), train, range(4), 2, groups)
+    np.testing.assert_array_equal(turned[0], index)
+    sets = clouds(made, train, pictures(20, seed=8, low=60, high=200))
+    found = [memorisation.examine(*sets, groups=g).results['pixels'] for g in (None, groups)]
+    assert [one['copies'] for one in found] == [0, 1] and found[1]['heldout_copies'] == 0
+
+
+def clouds(*sets: np.ndarray) -> Any:
+    """Images with features: their first pixels."""
+    return [embedding.Pictures(x, x[:, 0, 0].astype(float), np.zeros(len(x), int)) for x in sets]
+
+
+def test_a_lesion_with_more_photographs_than_candidates():
+    lesion, other = pictures(2, low=60, high=200)
+    references = np.stack([*[lesion + np.uint8(k) for k in range(40)], other])
+    groups = np.array(['one'] * 40 + ['other'])
+    index, mse = memorisation.neighbours(lesion[None], references, groups=groups, chunk=7)
+    (apart,) = slow_neighbours(lesion[None], other[None])[0]
+    assert index.tolist() == [[0, 40]] and mse[0].tolist() == pytest.approx([0, apart])
+    index, mse = memorisation.neighbours(lesion[None] + 1, references[2:40], groups=groups[2:40])
+    assert index.tolist() == [[0, -1]] and mse[0, 0] > 0 and np.isnan(mse[0, 1])
+    assert not memorisation.copies(mse).any()
 
 
 def test_features():

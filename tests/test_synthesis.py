@@ -1,5 +1,6 @@
 """Kind 'generate' from a run: what it writes, and what training makes of it."""
 
+import dataclasses
 import hashlib
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from skinjax import config as configs
-from skinjax import generate, kinds, rundir, synthesis, train
+from skinjax import drawing, generate, kinds, rundir, synthesis, train
 from skinjax.data import images, mixing, writing
 from skinjax.engine import checkpoint
 from skinjax.engine.mesh import Mesh
@@ -79,6 +80,9 @@ def test_the_work_directory_is_a_data_set_that_tells_where_it_comes_from(
         'closest_pairs',
     }
     assert results['data']['classes'] == ['melanoma'] and results['data']['rows'] == {'train': 20}
+    about = writing.read_facts(work)['info']['generated']
+    assert about == results['data']['generated'] and about['image_size'] == 32
+    assert 'geometry' not in about  # of the synthetic lesions
     assert results['memorisation']['made']['n'] == 20 + results['refused']['melanoma']
     rows = writing.read_rows(work)
     config = rundir.load_run(melanomas)
@@ -95,6 +99,16 @@ def test_the_work_directory_is_a_data_set_that_tells_where_it_comes_from(
     assert table == ['id,group', *(f'{name},{name}' for name in learned.ids)]
     assert generate.run(settings(melanomas), work) == results
     assert 'is done' in capsys.readouterr().out
+
+
+def test_the_geometry_that_the_model_knows_is_told(melanomas):
+    config = settings(melanomas)
+    model = synthesis.Model.of(config)
+    near = drawing.near(model.data, model.trained, '0')
+    folder = configs.train('gan', configs.plugin('data', 'folder', geometry='crop'), PLAIN)
+    model = dataclasses.replace(model, trained=folder)
+    found = synthesis._data(config, model, {'melanoma': []}, {'melanoma': drawing.Drawn()}, near)
+    assert found.info['generated']['geometry'] == 'crop'
 
 
 def test_images_are_those_of_the_run(written, melanomas):

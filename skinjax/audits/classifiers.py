@@ -52,9 +52,9 @@ class Classifier:
 def restore(name: str, path: Path, config: Any) -> Classifier:
     """The run in `path` with the real data of the audit `config` in place of its own.
 
-    Size and normalisation of images stay those of the run, and so does the seed, by which some
-    sources divide their rows. The threshold is that of the run; with other test-time augmentation
-    it is chosen anew, by the same rule.
+    Size, normalisation and, where both sources have it, geometry of images stay those of the run,
+    and so does the seed, by which some sources divide their rows. The threshold is that of the run;
+    with other test-time augmentation it is chosen anew, by the same rule.
 
     Raises:
         ValueError: it is no finished run of classification, knows other classes, or the data have
@@ -92,7 +92,7 @@ def _configured(path: Path, config: Any) -> tuple[Any, tasks.Earlier]:
     results = rundir.read_results(path)
     if 'threshold' not in results:
         raise ValueError(f'config.audit.runs: {path} is not finished: run its config to the end')
-    kept = {field: trained.data[field] for field in evaluate.KEPT}
+    kept = evaluate.kept_fields(trained.data, config.data)
     options = {**_PLAIN, 'tta': tasks.chosen_tta(config, trained.evaluate)}
     fields = {f'evaluate.{field}': value for field, value in options.items()}
     fields['data'] = configs.override(config.data, {**kept, 'bias': ()})

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from skinjax import config as configs
-from skinjax.audits import classifiers, generated_images, pages, switches
+from skinjax.audits import classifiers, generated_images, pages, switch_tables, switches
 from skinjax.data import mixing
 from skinjax.data.records import COMMON, Records, choices
 from skinjax.document import Figure, Section
@@ -134,15 +134,12 @@ def _switches(
         called = classifiers.call(restored, kinds, config.masks, config.seed, progress.update)
     classifiers.write(called, workdir / 'predictions')
     classes = first.data.classes
-    rows = [
-        switches.mask_row(one, kind, mask, classes)
-        for one in called
-        for kind in kinds
-        for mask in range(config.masks)
-    ]
+    rows = switches.mask_rows(called, classes)
     pages.write(workdir / 'switches.csv', rows)
-    found = switches.summary(called, first.records.groups, classes, config.bootstrap, config.seed)
-    tables = switches.tables(found)
+    found = switches.summary(
+        called, rows, first.records.groups, classes, config.bootstrap, config.seed
+    )
+    tables = switch_tables.tables(found)
     pages.say(tables)
     results = {
         'thresholds': {one.name: one.threshold for one in restored},
@@ -153,8 +150,9 @@ def _switches(
         f'Every artefact was inserted {config.masks} times into each of {len(first.records)} test '
         'images, by the editor `insert`; figures are means over the insertions, sd is between '
         'them. Intervals: 95 %, bootstrap over images (groups undivided), paired. p: McNemar, over '
-        'the insertions; q: after Benjamini and Hochberg. F1 is that of the positive class, or the '
-        'mean over more than two.'
+        'the insertions; q: after Benjamini and Hochberg. Shifts are sizes of the change of a '
+        'probability in percentage points. F1 is that of the positive class, or the mean over more '
+        'than two.'
     )
     drawn = _switch_figures(found, first.records, kinds, config.seed, workdir)
     return results, Section('Predictions that switch', text, tables, drawn)

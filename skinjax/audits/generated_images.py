@@ -9,8 +9,8 @@ import numpy as np
 from skinjax import config as configs
 from skinjax.audits import classifiers, pages, prevalence
 from skinjax.audits.prevalence import REAL, Looked
-from skinjax.data import groups, images, mixing
-from skinjax.data.records import COMMON, DataSet, Records, choices, concatenate
+from skinjax.data import generated, groups, mixing
+from skinjax.data.records import DataSet, Records, concatenate
 from skinjax.data.writing import write_csv
 from skinjax.document import Figure, Section
 from skinjax.engine.writer import Progress
@@ -34,9 +34,11 @@ def compared(
     """
     if REAL in folders:
         raise ValueError(f'config.audit.generated: {REAL!r} is the name of the real images')
-    size = config.image_size or min(_side(path) for path in folders.values())
+    size = config.image_size or min(generated.side(path) for path in folders.values())
     data = _real(config, size)
-    real, *others = _looked(_chosen(config, data, folders, size), config.data.threads)
+    looked = _looked(_chosen(config, data, folders, size), config.data.threads)
+    limits = prevalence.limits(looked[0])
+    real, *others = (prevalence.with_subtypes(one, limits) for one in looked)
     for one in (real, *others):
         _write_detected(workdir / 'per_image' / f'{one.name}.csv', one, data.classes)
     found = prevalence.rows(real, others, data.classes)
@@ -45,19 +47,39 @@ def compared(
     tables = prevalence.tables(found)
     tables += [prevalence.agreement_table(agreed)] if agreed else []
     pages.say(tables)
-    remark = prevalence.remark(agreed)
-    if remark:
+    remarks = _remarks(config, folders, size)
+    remarks += [weak] if (weak := prevalence.remark(agreed)) else []
+    for remark in remarks:
         print(remark, flush=True)
-    results = {'image_size': size, 'prevalence': found, 'detectors': agreed}
-    results |= {'remarks': [remark]} if remark else {}
+    results = {'image_size': size, 'limits': limits, 'prevalence': found, 'detectors': agreed}
+    results |= {'remarks': remarks} if remarks else {}
     drawn = _prevalence_figures([real, *others], data.classes, config.examples, workdir)
     text = (
         f'All images are looked at in {size} x {size} pixels, the real ones too. Intervals: 95 %; '
         "Wilson for shares, Katz for ratios. p: Fisher's exact test, q: after Benjamini and "
         'Hochberg. The detectors are no annotators: what they find in generated images can be '
-        f'something else that looks like it.\n\n{remark}'
+        'something else that looks like it.'
     )
+    text = '\n\n'.join((text, *_told(limits), *remarks))
     return results, Section('Artefacts in real and generated images', text, tables, drawn)
+
+
+def _remarks(config: Any, folders: Mapping[str, Path], size: int) -> list[str]:
+    """What tells the images of each folder from the real ones."""
+    data = configs.override(config.data, {'image_size': size})
+    return [f'{text}.' for path in folders.values() for text in generated.differences(path, data)]
+
+
+def _told(limits: Mapping[str, float]) -> list[str]:
+    """A sentence about the sub-types, where there are some."""
+    if not limits:
+        return []
+    listed = ', '.join(f'{name!r} from {limit:.3g}' for name, limit in limits.items())
+    return [
+        f'Sub-types are images whose score is high: {listed}. No such limit is published; each is '
+        f'the {100 * prevalence.STRONG:g}th percentile of the scores of the real images in which '
+        'the detector finds the artefact.'
+    ]
 
 
 def _real(config: Any, size: int) -> DataSet:
@@ -84,19 +106,6 @@ def _chosen(
     }
 
 
-def _side(folder: Path) -> int:
-    """The shorter side of the first image of a folder."""
-    records = next(iter(_folder(folder, 1).splits.values()))
-    assert records.files is not None
-    return min(images.header(records.files[0])[1:])
-
-
-def _folder(folder: Path, size: int) -> DataSet:
-    fields = {'root': str(folder), 'image_size': size, 'cache': False}
-    section = {**COMMON, **configs.plugin('data', 'folder'), **fields}
-    return configs.find('data', 'folder').build(configs.make(section), 0)
-
-
 def made(folder: Path, size: int, classes: Sequence[str]) -> tuple[Records, np.ndarray]:
     """The images of a folder of kind 'generate', and their labels as `classes` number them.
 
@@ -104,7 +113,7 @@ def made(folder: Path, size: int, classes: Sequence[str]) -> tuple[Records, np.n
         ValueError: an image that is not generated, or a class that is not among `classes`.
         FileNotFoundError: there is no table, or a file that it names does not exist.
     """
-    data = _folder(folder, size)
+    data = generated.read(folder, image_size=size, cache=False)
     rows = concatenate([*data.splits.values()])
     real = ~rows.flagged(mixing.SYNTHETIC)
     if real.any():
@@ -112,13 +121,8 @@ def made(folder: Path, size: int, classes: Sequence[str]) -> tuple[Records, np.n
             f'config.audit.generated: {int(real.sum())} of the {len(rows)} images of {folder} are '
             f'not generated (column {mixing.SYNTHETIC!r}), such as {str(rows.ids[real][0])!r}'
         )
-    names = [data.classes[label] for label in rows.labels.tolist()]
-    if absent := sorted({*names} - {*classes}):
-        raise ValueError(
-            f'config.audit.generated: {folder} has the class {absent[0]!r}; '
-            f'{choices(absent[0], classes)}'
-        )
-    return rows, np.array([classes.index(name) for name in names], np.int32)
+    where = f'config.audit.generated: {folder}'
+    return rows, generated.coded(where, 'class', data.classes, classes, rows.labels)
 
 
 def _looked(parts: dict[str, tuple[Records, np.ndarray]], threads: int) -> list[Looked]:
@@ -150,7 +154,7 @@ def _prevalence_figures(
     figures = []
     for label, name in enumerate(classes):
         shares, counts = prevalence.shares(sets, label)
-        if len(shares) > len(prevalence.NAMES):  # otherwise there are real images alone
+        if len(shares) > len(sets[0].names):  # otherwise there are real images alone
             picture = interval_bars(shares, counts, 'share of images', name)
             alt = f'Share of images of class {name} with each artefact, for each set of images'
             figures.append(pages.figure(workdir, f'prevalence_{label}', picture, alt))

@@ -3,6 +3,9 @@
 A detector is no annotator: it errs in both directions, and differently in blurred images. What the
 figures compare is what the same detectors, with the same limits and at the same image size, say of
 real and of generated images; `agreement` tells how far they can be believed.
+
+Strong cases count once more as sub-types (a large dark corner is another shortcut than a narrow
+one). No limit for them is published: it is a high score among the real images, see `limits`.
 """
 
 import dataclasses
@@ -24,6 +27,9 @@ from skinjax.figures import image_grid
 
 REAL, NONE = 'real', 'none'
 NAMES = (*ARTEFACTS, NONE)  # 'none' is an image in which no detector finds anything
+# Sub-type -> its artefact; the quantile of scores from which it counts, and of how many at least.
+SUBTYPES = {'dark_corner, large': 'dark_corner', 'hair, dense': 'hair'}
+STRONG, FEWEST = 0.9, 10
 _LEVEL = 0.95
 SLIGHT = 0.2  # κ up to which agreement is called slight (Landis and Koch 1977)
 
@@ -38,7 +44,7 @@ class Looked:
         name: REAL, or of a folder.
         records: that were looked at.
         labels: of each, as the real data number the classes.
-        table: the columns of `detectors.table`.
+        table: the columns of `detectors.table`, and those of sub-types.
     """
 
     name: str
@@ -47,10 +53,15 @@ class Looked:
     table: Mapping[str, np.ndarray]
 
     def has(self, artefact: str) -> Bool[np.ndarray, ' n']:
-        """Which images have the artefact; with NONE, which have no artefact."""
+        """Which images have the artefact or sub-type; with NONE, which have no artefact."""
         if artefact != NONE:
             return self.table[artefact] > 0
         return ~np.any([self.table[name] > 0 for name in ARTEFACTS], axis=0)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What `has` takes."""
+        return (*NAMES, *(name for name in SUBTYPES if name in self.table))
 
 
 def look(
@@ -63,6 +74,29 @@ def look(
     """The detectors on all of `records`."""
     rows = np.arange(len(records))
     return Looked(name, records, labels, detected.table(records, rows, threads, told))
+
+
+def limits(real: Looked) -> dict[str, float]:
+    """Sub-type -> score from which an image counts as one.
+
+    It is the quantile STRONG of the scores of the real images that have the artefact; a sub-type is
+    left out where these are less than FEWEST.
+    """
+    found = {}
+    for name, artefact in SUBTYPES.items():
+        scores = real.table[f'{artefact}_score'][real.has(artefact)]
+        if len(scores) >= FEWEST:
+            found[name] = float(np.quantile(scores, STRONG))
+    return found
+
+
+def with_subtypes(looked: Looked, limits: Mapping[str, float]) -> Looked:
+    """The same with a column, 0 or 1, for each sub-type."""
+    strong = {
+        name: (looked.table[f'{SUBTYPES[name]}_score'] >= limit).astype(np.int32)
+        for name, limit in limits.items()
+    }
+    return dataclasses.replace(looked, table={**looked.table, **strong})
 
 
 def sample(labels: Integer[np.ndarray, ' n'], n: int, seed: int) -> Integer[np.ndarray, ' k']:
@@ -84,7 +118,7 @@ def rows(real: Looked, others: Sequence[Looked], classes: Sequence[str]) -> list
     found = []
     for other in others:
         for label, name in enumerate(classes):
-            for artefact in NAMES:
+            for artefact in real.names:
                 counts = [_counts(one, artefact, label) for one in (real, other)]
                 if all(n for _, n in counts):
                     found.append(
@@ -197,7 +231,7 @@ def shares(sets: Sequence[Looked], label: int) -> tuple[dict[str, Interval], dic
     """'artefact, set' -> share with its interval, and number of images, of one class."""
     counts = {
         f'{artefact}, {one.name}': _counts(one, artefact, label)
-        for artefact in NAMES
+        for artefact in sets[0].names
         for one in sets
     }
     counts = {name: pair for name, pair in counts.items() if pair[1]}

@@ -10,15 +10,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float, Integer, Num
 from scipy.stats import binomtest, false_discovery_control
 
 from skinjax.bootstrap import interval, resample_counts
-from skinjax.document import Table
-from skinjax.measures import class_means, insertion, per_class
+from skinjax.measures import insertion, mean_of, per_class
 from skinjax.predictions import Predictions
 
 Row = dict[str, Any]
+SIZES = ('mean_abs', 'max_abs')  # of the shifts of a probability
+SHIFTS = (*SIZES, 'mean', 'median', 'min')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,26 +39,29 @@ class Called:
     biased: Mapping[str, Sequence[Predictions]]
 
 
+def mask_rows(called: Sequence[Called], classes: Sequence[str]) -> list[Row]:
+    """`mask_row` of every classifier, artefact and mask."""
+    return [
+        mask_row(one, artefact, mask, classes)
+        for one in called
+        for artefact, masks in one.biased.items()
+        for mask in range(len(masks))
+    ]
+
+
 def mask_row(called: Called, artefact: str, mask: int, classes: Sequence[str]) -> Row:
     """The figures of one mask as plain values.
 
     `switched` counts the images whose call changes, `from NAME` those that were called NAME, `of
-    NAME` those that are NAME; `mean_abs` is the mean change of a probability (of the positive class
-    of two, else of the class that was called) in percentage points. McNemar's exact test compares
-    `lost` (right before, wrong with the artefact) with `won`.
+    NAME` those that are NAME. SHIFTS are those of a probability (of the positive class of two, else
+    of the class that was called) in percentage points, `mean_abs of NAME` and so on those of the
+    images that are NAME (nan without any). Precision, recall and F1 are as in `quality`. McNemar's
+    exact test compares `lost` (right before, wrong with the artefact) with `won`.
     """
     clean, biased = called.clean, called.biased[artefact][mask]
     was, now = clean.predicted(called.threshold), biased.predicted(called.threshold)
     switched = was != now
     right, still = was == clean.labels, now == clean.labels
-    if clean.binary:
-        block = insertion(clean.positive, biased.positive, clean.labels, called.threshold)
-        moved = {name: block[name] for name in ('mean_abs', 'max_abs', 'mean')}
-    else:
-        at = np.arange(len(was)), was
-        shift = 100 * (biased.scores[at] - clean.scores[at])
-        size = np.abs(shift)
-        moved = {'mean_abs': size.mean(), 'max_abs': size.max(), 'mean': shift.mean()}
     lost, won = int((right & ~still).sum()), int((~right & still).sum())
     return {
         'classifier': called.classifier,
@@ -70,12 +74,36 @@ def mask_row(called: Called, artefact: str, mask: int, classes: Sequence[str]) -
             f'of {name}': int((switched & (clean.labels == k)).sum())
             for k, name in enumerate(classes)
         },
-        **{name: float(value) for name, value in moved.items()},
-        'f1_clean': float(f1(_confusions(clean.labels, was, len(classes), None))[0]),
-        'f1_biased': float(f1(_confusions(clean.labels, now, len(classes), None))[0]),
+        **_shifts(clean, biased, called.threshold, classes),
+        **_qualities(clean.labels, {'clean': was, 'biased': now}, len(classes)),
         'lost': lost,
         'won': won,
         'mcnemar_p': mcnemar(lost, won),
+    }
+
+
+def _shifts(
+    clean: Predictions, biased: Predictions, threshold: float, classes: Sequence[str]
+) -> dict[str, float]:
+    """SHIFTS of all images, and of those of each true class."""
+    rows = np.arange(len(clean))
+    column = np.zeros_like(rows) if clean.binary else clean.predicted()
+    before, after = (one.scores[rows, column] for one in (clean, biased))
+    block = insertion(before, after, clean.labels, threshold)
+    found = {name: block[name] for name in SHIFTS}
+    for k, of in enumerate(classes):
+        mine = block['by_class'].get(str(k), {})
+        found |= {f'{name} of {of}': mine.get(name, float('nan')) for name in SHIFTS}
+    return found
+
+
+def _qualities(
+    labels: Integer[np.ndarray, ' n'], calls: Mapping[str, Integer[np.ndarray, ' n']], classes: int
+) -> dict[str, float]:
+    return {
+        f'{name}_{when}': float(value[0])
+        for when, called in calls.items()
+        for name, value in quality(_confusions(labels, called, classes, None)).items()
     }
 
 
@@ -94,11 +122,11 @@ def combined(p: Sequence[float]) -> float:
     return min(1.0, len(p) / k * sorted(p)[k - 1])
 
 
-def f1(matrices: Float[np.ndarray, 'b c c']) -> Float[np.ndarray, ' b']:
-    """F1 of the positive class of two, mean F1 over the classes of more."""
+def quality(matrices: Float[np.ndarray, 'b c c']) -> dict[str, Float[np.ndarray, ' b']]:
+    """Precision, recall and F1 of the positive class of two, their means over more classes."""
     if matrices.shape[1] == 2:
-        return per_class(matrices)['f1'][:, 1]
-    return np.atleast_1d(class_means(matrices)['mean_f1'])
+        return {name: values[:, 1] for name, values in per_class(matrices).items()}
+    return {name: np.atleast_1d(mean_of(values)) for name, values in per_class(matrices).items()}
 
 
 def _confusions(
@@ -116,6 +144,7 @@ def _confusions(
 
 def summary(
     called: Sequence[Called],
+    rows: Sequence[Row],
     groups: np.ndarray,
     classes: Sequence[str],
     resamples: int,
@@ -124,8 +153,18 @@ def summary(
     """For each classifier and artefact the means over the masks, with paired intervals.
 
     `switched` is a share of the images, `switched_sd` its standard deviation over the masks in
-    images, `more` the share less that of the first classifier, `f1_change` the biased F1 less the
-    clean one; `p` McNemar's over the masks (`combined`), `q` after Benjamini and Hochberg (1995).
+    images, `more` the share less that of the first classifier, `mean_abs` the mean size of the
+    shifts with its standard deviation over the masks, `f1_change` the biased F1 less the clean one;
+    `p` McNemar's over the masks (`combined`), `q` after Benjamini and Hochberg (1995). By class,
+    `max_abs` is the largest shift of all masks.
+
+    Args:
+        called: what the classifiers say.
+        rows: `mask_rows` of the same.
+        groups: what the bootstrap does not divide, of each image.
+        classes: their names.
+        resamples: of the bootstrap.
+        seed: of the same.
     """
     labels = called[0].clean.labels
     blocks = resample_counts(labels, resamples, seed, groups)
@@ -134,7 +173,12 @@ def summary(
     first: dict[str, _Drawn] = {}
     for one in called:
         for artefact in one.biased:
-            row, share = _means(one, artefact, drawn, classes)
+            mine = [
+                row
+                for row in rows
+                if (row['classifier'], row['artefact']) == (one.classifier, artefact)
+            ]
+            row, share = _means(one, artefact, mine, drawn, classes)
             base = first.setdefault(artefact, share)
             row['more'] = interval(share.value - base.value, share.replicates - base.replicates)
             found.append(row)
@@ -154,10 +198,14 @@ class _Drawn(NamedTuple):
 
 
 def _means(
-    one: Called, artefact: str, drawn: Float[np.ndarray, 'b n'], classes: Sequence[str]
+    one: Called,
+    artefact: str,
+    rows: Sequence[Row],
+    drawn: Float[np.ndarray, 'b n'],
+    classes: Sequence[str],
 ) -> tuple[Row, _Drawn]:
     """The row of `summary` but for comparisons, and the share that switches."""
-    labels, masks = one.clean.labels, range(len(one.biased[artefact]))
+    labels = one.clean.labels
     was = one.clean.predicted(one.threshold)
     now = [table.predicted(one.threshold) for table in one.biased[artefact]]
     moved = np.array([was != after for after in now])
@@ -173,11 +221,13 @@ def _means(
         'switched': share.interval(),
         'switched_images': float(moved.sum(axis=1).mean()),
         'switched_sd': _sd(moved.sum(axis=1)),
+        'mean_abs': float(np.mean([row['mean_abs'] for row in rows])),
+        'mean_abs_sd': _sd(np.array([row['mean_abs'] for row in rows])),
         'f1_clean': clean.interval(),
         'f1_biased': biased.interval(),
         'f1_change': change.interval(),
-        'p': combined([mask_row(one, artefact, k, classes)['mcnemar_p'] for k in masks]),
-        'by_class': _by_class(moved, was, labels, classes),
+        'p': combined([row['mcnemar_p'] for row in rows]),
+        'by_class': _by_class(moved, was, labels, classes, rows),
     }
     return row, share
 
@@ -189,13 +239,13 @@ def _mean_f1(
     drawn: Float[np.ndarray, 'b n'],
 ) -> _Drawn:
     """The mean F1 of several calls of the same images."""
-    values = [f1(_confusions(labels, each, classes, None))[0] for each in calls]
-    resampled = [f1(_confusions(labels, each, classes, drawn)) for each in calls]
+    values = [quality(_confusions(labels, each, classes, None))['f1'][0] for each in calls]
+    resampled = [quality(_confusions(labels, each, classes, drawn))['f1'] for each in calls]
     return _Drawn(float(np.mean(values)), np.mean(resampled, axis=0))
 
 
-def _sd(counts: Integer[np.ndarray, ' m']) -> float:
-    return float(counts.std(ddof=1)) if len(counts) > 1 else float('nan')
+def _sd(values: Num[np.ndarray, ' m']) -> float:
+    return float(values.std(ddof=1)) if len(values) > 1 else float('nan')
 
 
 def _by_class(
@@ -203,6 +253,7 @@ def _by_class(
     was: Integer[np.ndarray, ' n'],
     labels: Integer[np.ndarray, ' n'],
     classes: Sequence[str],
+    rows: Sequence[Row],
 ) -> dict[str, dict[str, int | float]]:
     """Mean number of switches away from each called class, and of images of each true class."""
     each = moved.mean(axis=0)
@@ -212,44 +263,8 @@ def _by_class(
             'switched_from': float(each[was == k].sum()),
             'are': int((labels == k).sum()),
             'switched_of': float(each[labels == k].sum()),
+            'mean_abs': float(np.mean([row[f'mean_abs of {name}'] for row in rows])),
+            'max_abs': float(np.max([row[f'max_abs of {name}'] for row in rows])),
         }
         for k, name in enumerate(classes)
     }
-
-
-def tables(found: Sequence[Row]) -> list[Table]:
-    """Switches and F1; and switches by class."""
-    first = found[0]['classifier']
-    header = ('artefact', 'classifier', 'n', 'switched', 'sd', 'share switched')
-    header += (f'more than {first!r}', 'F1 clean', 'F1 biased', 'change', 'p', 'q')
-    keys = ('artefact', 'classifier', 'n', 'switched_images', 'switched_sd', 'switched', 'more')
-    keys += ('f1_clean', 'f1_biased', 'f1_change', 'p', 'q')
-    names = dict.fromkeys(row['artefact'] for row in found)
-    order = [row for name in names for row in found if row['artefact'] == name]
-    body = [[row[key] for key in keys] for row in order]
-    for cells, row in zip(body, order, strict=True):
-        if row['classifier'] == first:
-            cells[keys.index('more')] = None
-    split = [
-        [
-            *(row['artefact'], row['classifier'], name),
-            *_share(block, 'called', 'switched_from'),
-            *_share(block, 'are', 'switched_of'),
-        ]
-        for row in order
-        for name, block in row['by_class'].items()
-    ]
-    head = ('artefact', 'classifier', 'class', 'called so', 'of these switched', '%')
-    return [
-        Table('Predictions that switch when an artefact is inserted', header, body),
-        Table(
-            'The same by class: as called before, and as it is',
-            (*head, 'are so', 'of these switched ', '% '),
-            split,
-        ),
-    ]
-
-
-def _share(block: Mapping[str, int | float], whole: str, part: str) -> list[Any]:
-    percent = 100 * block[part] / block[whole] if block[whole] else None
-    return [block[whole], block[part], percent]

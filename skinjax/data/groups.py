@@ -66,24 +66,14 @@ def load(
         if fits:
             splits = {name: records.cached() for name, records in splits.items()}
         else:
-            info['notes'] = [*info.get('notes', ()), note]
+            _note(info, note)
     dataset = dataclasses.replace(dataset, splits=splits)
-    if config.on_error == 'skip':
-        dataset, info['skipped'] = without_unreadable(dataset)
-        if skipped := info['skipped']:
-            first = f'{skipped[0][1]!r} of {skipped[0][0]}: {skipped[0][2]}'
-            note = f'{len(skipped)} unreadable images are left out, the first is {first}'
-            info['notes'] = [*info.get('notes', ()), note]
-    if config.group_duplicates:
-        splits, joined = duplicates.join(dataset.splits, config.group_duplicates)
-        dataset = dataclasses.replace(dataset, splits=splits)
-        if joined:
-            note = f'{len(joined)} pairs of near duplicates count as one group, the closest is '
-            info['notes'] = [*info.get('notes', ()), note + ' and '.join(joined[0])]
+    dataset = _looked_at(dataset, config, info)
     if config.folds:
         dataset = refold(dataset, config.folds, config.fold, seed)
     if any(config[field] for field in mixing.FIELDS):
         dataset, info['mixed'] = mixing.with_more(dataset, config, cache=fits)
+        _note(info, *mixing.remarks(config))
     if config.only:
         dataset = mixing.reduced(dataset, config.only)
         if 'mixed' in info:
@@ -95,6 +85,30 @@ def load(
     if 'train' in dataset.splits:
         info['association'] = associations(dataset.splits['train'])
     return dataclasses.replace(dataset, info=info)
+
+
+def _looked_at(dataset: DataSet, config: Any, info: dict[str, Any]) -> DataSet:
+    """The data set without unreadable images and with near duplicates as one group, if asked for.
+
+    Reads every image; `info` is given 'skipped' and notes, as `load` says.
+    """
+    if config.on_error == 'skip':
+        dataset, info['skipped'] = without_unreadable(dataset)
+        if skipped := info['skipped']:
+            first = f'{skipped[0][1]!r} of {skipped[0][0]}: {skipped[0][2]}'
+            _note(info, f'{len(skipped)} unreadable images are left out, the first is {first}')
+    if config.group_duplicates:
+        splits, joined = duplicates.join(dataset.splits, config.group_duplicates)
+        dataset = dataclasses.replace(dataset, splits=splits)
+        if joined:
+            note = f'{len(joined)} pairs of near duplicates count as one group, the closest is '
+            _note(info, note + ' and '.join(joined[0]))
+    return dataset
+
+
+def _note(info: dict[str, Any], *notes: str) -> None:
+    if notes:
+        info['notes'] = [*info.get('notes', ()), *notes]
 
 
 def too_large(splits: Mapping[str, Records], size: int) -> str:

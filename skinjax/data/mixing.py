@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from skinjax.data import generated as folders
 from skinjax.data.balance import PLANS
 from skinjax.data.balancing import SYNTHETIC, balanced, counts
-from skinjax.data.records import COMMON, UNKNOWN, DataSet, Records, choices, concatenate
+from skinjax.data.records import UNKNOWN, DataSet, Records, choices, concatenate
 
 FIELDS = ('add_purified', 'add_generated', 'balance')  # of config.data
 TRAINED_ON = 'trained_on.csv'  # id and group of the rows that a generative model has learned from
@@ -63,6 +64,13 @@ def with_more(
     return dataclasses.replace(dataset, splits=splits), counts(train, dataset.classes)
 
 
+def remarks(config: Any) -> list[str]:
+    """What tells the images of `config.add_generated` from real ones, beside what they show."""
+    roots = _folders(config.add_generated)
+    found = [text for root in roots for text in folders.differences(root, config)]
+    return [f'data.add_generated: {text}' for text in found]
+
+
 def _folders(text: str) -> list[str]:
     return [name.strip() for name in text.split(',') if name.strip()]
 
@@ -85,13 +93,10 @@ def _named(records: Records) -> Records:
 
 def _read(root: str, config: Any) -> DataSet:
     """The folder, with images as `config` wants them."""
-    from skinjax import config as configs
     from skinjax import editing
-    from skinjax.data import folder
 
-    kept = {name: config[name] for name in ('image_size', 'with_mask')}
-    section = {**COMMON, **configs.plugin('data', 'folder'), **kept, 'root': root}
-    found = folder.build(configs.make(section), 0)
+    kept = ('image_size', 'with_mask', 'geometry')
+    found = folders.read(root, **{name: config[name] for name in kept if name in config})
     return editing.edited_data(found, editing.named(config.purify)) if config.purify else found
 
 
@@ -132,10 +137,11 @@ def _made(root: str, dataset: DataSet, train: Records, config: Any) -> Records:
         )
     check_unseen(root, dataset)
     rows = found.splits['train']
-    labels = _coded(root, 'class', found.classes, dataset.classes, rows.labels)
+    where = f'data.add_generated: {root}'
+    labels = folders.coded(where, 'class', found.classes, dataset.classes, rows.labels)
     unknown = np.full(len(rows), UNKNOWN, np.int32)
     bias = {
-        name: _coded(f'{root}, {name!r}', 'value', found.bias[name], names, rows.bias[name])
+        name: folders.coded(f'{where}, {name!r}', 'value', found.bias[name], names, rows.bias[name])
         if name in found.bias
         else unknown
         for name, names in dataset.bias.items()
@@ -144,19 +150,6 @@ def _made(root: str, dataset: DataSet, train: Records, config: Any) -> Records:
     same = {k: rows.columns[k] for k, v in blank.items() if _same(v, rows.columns.get(k))}
     columns = {**blank, **same, SYNTHETIC: np.ones(len(rows), np.int32)}
     return dataclasses.replace(rows, labels=labels, bias=bias, columns=columns)
-
-
-def _coded(
-    where: str, what: str, theirs: tuple[str, ...], ours: tuple[str, ...], codes: np.ndarray
-) -> np.ndarray:
-    """Codes for the names `ours` in place of those for `theirs`; unknown stays unknown."""
-    used = np.unique(codes[codes != UNKNOWN]).tolist()
-    if absent := [theirs[code] for code in used if theirs[code] not in ours]:
-        raise ValueError(
-            f'data.add_generated: {where} has the {what} {absent[0]!r}; {choices(absent[0], ours)}'
-        )
-    index = {code: ours.index(theirs[code]) for code in used} | {UNKNOWN: UNKNOWN}
-    return np.array([index[code] for code in codes.tolist()], np.int32)
 
 
 def _blank(values: np.ndarray, count: int) -> np.ndarray:

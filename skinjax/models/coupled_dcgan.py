@@ -53,8 +53,8 @@ def by_class(
 def _beside_each_other(branch, x, train):
     """Each slice of x through a branch of its own.
 
-    All at once they are convolutions in groups, for which CPUs take up to half as long again as for
-    one after the other.
+    All at once they are convolutions in groups, which CPUs work through more slowly than one
+    after the other.
     """
     if jax.default_backend() != 'cpu':
         return nn.vmap(lambda branch, x: branch(x, train), **LIFTED)(branch, x)
@@ -109,13 +109,13 @@ class Discriminator(nn.Module):
         own, shared = self.channels[: self.own_layers], self.channels[self.own_layers :]
         self.own = Fall(self.options, own, 1, self.first_norm)
         self.shared = Fall(self.options, shared, len(own) + 1)
-        self.verdict = Verdict(self.minibatch)
+        self.verdict = Verdict(self.minibatch, self.options.norm_groups)
 
     def __call__(
         self, x: Float[Array, 'b h w 3'], labels: Int[Array, ' b'], train: bool
     ) -> tuple[Float[Array, ' b'], Float[Array, 'b d']]:
         x = by_class(self.own, x, labels, self.classes, train)
-        return self.verdict(self.shared(x, train))
+        return self.verdict(self.shared(x, train), train)
 
 
 class Family(dcgan.Family):

@@ -144,14 +144,16 @@ class Verdict(nn.Module):
 
     With minibatch discrimination (Salimans et al. 2016, section 3.2) the logit also sees, for each
     of `kernels` projections M of the features to DIMENSIONS numbers, how close the other images of
-    the batch are: o[i] = sum over j other than i of exp(-|M[i] - M[j]|_1).
+    the batch are: o[i] = sum over j other than i of exp(-|M[i] - M[j]|_1). In training the batch
+    is the slice of `groups` slices that an image is in, as for normalisation.
     """
 
     kernels: int = 0
+    groups: int = 1
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, 'b 4 4 c']
+        self, x: Float[Array, 'b 4 4 c'], train: bool
     ) -> tuple[Float[Array, ' b'], Float[Array, 'b d']]:
         x = x.astype(jnp.float32)
         features = x.reshape(x.shape[0], -1)
@@ -160,10 +162,13 @@ class Verdict(nn.Module):
         if self.kernels:
             shape = (features.shape[-1], self.kernels * DIMENSIONS)
             found = features @ self.param('projection', NARROW, shape)
-            found = found.reshape(-1, self.kernels, DIMENSIONS)
-            apart = jnp.abs(found[:, None] - found[None]).sum(-1)
-            close = jnp.exp(-apart).sum(1) - 1
-            logits = logits + close @ self.param('closeness', NARROW, (self.kernels,))
+            groups = self.groups if train else 1
+            found = found.reshape(groups, -1, self.kernels, DIMENSIONS)
+            apart = jnp.abs(found[:, :, None] - found[:, None]).sum(-1)
+            close = jnp.exp(-apart).sum(2) - 1
+            logits = logits + close.reshape(-1, self.kernels) @ self.param(
+                'closeness', NARROW, (self.kernels,)
+            )
         return logits, features
 
 
@@ -195,7 +200,7 @@ class Discriminator(nn.Module):
     ) -> tuple[Float[Array, ' b'], Float[Array, 'b d']]:
         del labels
         x = Fall(self.options, self.channels, 1, self.first_norm, name='shared')(x, train)
-        return Verdict(self.minibatch, name='verdict')(x)
+        return Verdict(self.minibatch, self.options.norm_groups, name='verdict')(x, train)
 
 
 @dataclasses.dataclass(frozen=True)

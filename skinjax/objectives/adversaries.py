@@ -14,15 +14,15 @@ from skinjax.data.augment_device import normalize
 from skinjax.engine.objective import Batch, Variables
 
 GENERATOR, DISCRIMINATOR = 'generator', 'discriminator'
-BATCHES, ROWS = 16, 64  # of latents, whose statistics are taken by `settled`
+BATCHES, ROWS = 16, 64  # of latents, whose statistics are taken by `with_standing_statistics`
 
 
 @dataclasses.dataclass(frozen=True)
 class Adversaries:
     """Two networks that are trained against each other.
 
-    `generate` and `judge` are passes in training mode. They return variables with the statistics
-    after the pass, from which the next one goes on.
+    `generate` and `discriminate` are passes in training mode. They return variables with the
+    statistics after the pass, from which the next one goes on.
 
     Attributes:
         latent: numbers that an image is made from.
@@ -62,7 +62,7 @@ class Adversaries:
         """(images from -1 to 1, variables)."""
         return self._pass(self.generator, GENERATOR, variables, latents, labels)
 
-    def judge(
+    def discriminate(
         self, variables: Variables, images: Float[Array, 'b h w 3'], labels: Int[Array, ' b']
     ) -> tuple[tuple[Float[Array, ' b'], Float[Array, 'b d']], Variables]:
         """((logits, which are high for what seems real; features), variables)."""
@@ -107,7 +107,9 @@ def create(config: Any, classes: int) -> Adversaries:
     return Adversaries(generator, discriminator, family.latent, family.balanced)
 
 
-def settled(config: Any, net: Adversaries, variables: Variables, classes: int) -> Variables:
+def with_standing_statistics(
+    config: Any, net: Adversaries, variables: Variables, classes: int
+) -> Variables:
     """Variables of a run to generate with, by their statistics.
 
     Running statistics belong to the parameters that were trained. Their moving averages
@@ -119,14 +121,20 @@ def settled(config: Any, net: Adversaries, variables: Variables, classes: int) -
         return variables
     known = {kind: variables[kind][GENERATOR] for kind in ('params', 'batch_stats')}
     known = jax.device_put(jax.tree.map(np.asarray, known), jax.local_devices()[0])
-    found = _standing(net, classes, config.model.get('norm_momentum', 0.9), known)
+    groups, momentum = config.model.get('norm_groups', 1), config.model.get('norm_momentum', 0.9)
+    found = _standing(net, classes, groups, momentum, known)
     return {**variables, 'batch_stats': {**variables['batch_stats'], GENERATOR: found}}
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _standing(net: Adversaries, classes: int, momentum: float, known: Variables) -> Variables:
-    """The statistics of a generator over batches with equally many rows of every class."""
-    rows = -(-ROWS // classes) * classes
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _standing(
+    net: Adversaries, classes: int, groups: int, momentum: float, known: Variables
+) -> Variables:
+    """The statistics of a generator over batches with equally many rows of every class, in each of
+    the slices that have statistics of their own.
+    """
+    unit = classes * groups
+    rows = -(-ROWS // unit) * unit
     labels = jnp.arange(rows, dtype=jnp.int32) % classes
     nothing = jax.tree.map(jnp.zeros_like, known['batch_stats'])
 

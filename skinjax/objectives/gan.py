@@ -73,7 +73,7 @@ class Game:
 
         def verdict(images):
             seen = self.shown(images, moment, REAL)
-            (logits, _), after = self.net.judge(variables, seen, labels)
+            (logits, _), after = self.net.discriminate(variables, seen, labels)
             return (weights * logits).sum(), (logits, after)
 
         images, penalty = self.net.images(batch['image']), {}
@@ -84,7 +84,7 @@ class Game:
             _, (real, after) = verdict(images)
         latents = self.net.latents(folded(moment.keys, LATENT))
         made, _ = self.net.generate(variables, latents, labels)
-        (fake, _), after = self.net.judge(after, self.shown(made, moment, FAKE), labels)
+        (fake, _), after = self.net.discriminate(after, self.shown(made, moment, FAKE), labels)
         losses = {
             'real': Loss(terms.real(real, self.options.label_smoothing), weights),
             'fake': Loss(terms.fake(fake), weights),
@@ -102,7 +102,7 @@ class Game:
         latents = self.net.latents(folded(moment.keys, LATENT)) if fresh else batch['latent']
         made, after = self.net.generate(variables, latents, labels)
         seen = self.shown(made, moment, FAKE)
-        (logits, features), after = self.net.judge(after, seen, labels)
+        (logits, features), after = self.net.discriminate(after, seen, labels)
         images = self.net.images(batch['image'])
         losses = {
             'fake': Loss(terms.real(logits), weights),
@@ -111,7 +111,9 @@ class Game:
         }
         if scale := self.options.feature_matching:
             # Of this pass no statistics are kept: the program without it has none.
-            (_, true), _ = self.net.judge(variables, self.shown(images, moment, REAL), labels)
+            (_, true), _ = self.net.discriminate(
+                variables, self.shown(images, moment, REAL), labels
+            )
             apart = terms.feature_distance(true, features, self.groups)
             losses['features'] = Loss(apart, weights, scale)
         return Output(losses, {'batch_stats': after['batch_stats']})

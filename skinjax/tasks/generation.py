@@ -6,14 +6,13 @@ training images were copied is told by `skinjax/memorisation.py`.
 """
 
 import functools
-import math
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int
 from ml_collections import ConfigDict
 
 from skinjax import (
@@ -31,10 +30,10 @@ from skinjax.data.records import DataSet, Records, choices
 from skinjax.embedding import Pictures
 from skinjax.engine.mesh import is_main, on_main
 from skinjax.engine.objective import Objective, Variables
-from skinjax.engine.writer import read_metrics, write_atomic, write_json
+from skinjax.engine.writer import write_atomic, write_json
+from skinjax.generation_measures import Maker, collapsed, compare, diversity, history
 from skinjax.objectives import adversaries
 from skinjax.sampling import Sampler, shares
-from skinjax.tables import console_table
 from skinjax.tasks import Judge
 
 EVALUATE: dict[str, Any] = {
@@ -42,6 +41,7 @@ EVALUATE: dict[str, Any] = {
     'count': 1000,  # images that are generated to be judged
     'val_count': 256,  # and while the network learns; also the most real ones of that split
     'features': embedding.NONE,  # encoder by which images are compared; see embedding.py
+    'features_size': 0,  # pixels a side that it sees; 0: those of the images, 299 for inception
     'batch_statistics': False,  # generate as the published code does; see sampling.py
     'splits': (),  # empty: all but train
     'nearest': 8,  # closest pairs of generated and training images shown
@@ -53,7 +53,6 @@ AGAIN: dict[str, Any] = {}  # features without a name are those of the run
 LEARNING, JUDGING = 1, 2  # seeds of the images
 FEW = 20  # training rows of a class below which a note is made
 
-Images = UInt8[np.ndarray, '_ h w 3']
 Labels = Int[np.ndarray, ' _']
 
 
@@ -76,22 +75,12 @@ def section(wanted: Any, run: Any) -> Any:
     A file of weights without the name of an encoder is for the encoder of the run.
     """
     features, weights = wanted.features.to_dict(), wanted.features.pretrained
+    size = wanted.features_size
     if not features['name'] and not (Path(weights) / 'config.json').is_file():
         features = run.features.to_dict()
         features['pretrained'] = weights or features['pretrained']
-    return ConfigDict({**wanted.to_dict(), 'features': features})
-
-
-def diversity(made: Images, real: Images) -> float:
-    """Deviation of generated images from each other by that of real ones; 0 after a collapse.
-
-    The standard deviation of a pixel over the images, mean over the pixels; real ones count as if
-    they differed by one grey level at least. nan with less than two images on a side.
-    """
-    if min(len(made), len(real)) < 2:
-        return float('nan')
-    ours, true = (float(x.std(0, dtype=np.float64).mean()) for x in (made, real))
-    return ours / max(true, 1.0)
+        size = size or run.features_size
+    return ConfigDict({**wanted.to_dict(), 'features': features, 'features_size': size})
 
 
 class Task(Judge):
@@ -109,12 +98,15 @@ class Task(Judge):
     def features(self) -> embedding.Embedding:
         """The encoder by which images are compared."""
         options = self.config.evaluate
-        return embedding.load(options.features, batch_size=options.batch_size)
+        return embedding.load(
+            options.features, batch_size=options.batch_size, size=options.features_size
+        )
 
     def check(self) -> None:
         """Raise ValueError for whatever would make `judge` fail; note classes with few rows."""
         options, data = self.config.evaluate, self.data
         least = {'batch_size': 1, 'count': 6, 'val_count': 3, 'nearest': 1, 'collapse': 0}
+        least |= {'features_size': 0}
         for name, bound in least.items():
             if options[name] < bound:
                 raise ValueError(
@@ -130,9 +122,20 @@ class Task(Judge):
                     f'the split {name!r} has {len(data.splits[name])} rows: at least 3 are needed '
                     'to compare generated images with'
                 )
-        _ = self.features  # weights that do not exist are found here
+        self._check_networks()
         for note in self._notes() if is_main() else ():
             print(f'note: {note}', flush=True)
+
+    def _check_networks(self) -> None:
+        """Make the encoder see an image: its weights exist, and so does this size of images."""
+        options = self.config.evaluate
+        groups = self.config.model.get('norm_groups', 1)
+        if options.batch_statistics and options.batch_size % groups:
+            raise ValueError(
+                f'config.evaluate.batch_size is {options.batch_size}: with batch_statistics choose '
+                f'a multiple of model.norm_groups, {groups}'
+            )
+        self.features.check(self.config.data.image_size)
 
     def _notes(self) -> list[str]:
         """What is known to be hard before training."""
@@ -166,29 +169,24 @@ class Task(Judge):
         """By KID, of which the least is best; shown with FID and diversity."""
         real = self._val
         labels = shares(self._counts(real.labels), self.config.evaluate.val_count)
-        made = Maker(self, variables, LEARNING)(labels)
-        found = _compare(real, made)
-        alarms = self._alarms(made, real)
+        maker = self._maker(variables, LEARNING)
+        found = compare(real, maker(labels))
+        alarms = self._alarms(maker, labels, real)
         if alarms and not self.collapsed and is_main():
             print('\n' + '\n'.join(f'alarm: {alarm}' for alarm in alarms), flush=True)
         self.collapsed = bool(alarms)
-        shown = {name: _plain(found[name]) for name in ('kid', 'fid', 'diversity')}
+        shown = {name: generation_report.plain(found[name]) for name in ('kid', 'fid', 'diversity')}
         return -shown['kid'], shown
 
-    def _alarms(self, made: Pictures, real: Pictures) -> list[str]:
-        """Of a generator that has collapsed: as a whole, or in a class that it knows."""
-        found = {'generated images': diversity(made.images, real.images)}
-        for k, name in enumerate(self.data.classes if self.by_class else ()):
-            own, true = (x.images[x.labels == k] for x in (made, real))
-            found[f'generated images of class {name!r}'] = diversity(own, true)
-        limit = self.config.evaluate.collapse
-        return [
-            f'{what} differ from each other {value:.2f} times as much as real ones (less than '
-            f'{limit:g}): the generator has collapsed, unless training has just begun; try a lower '
-            'learning rate, objective.augment, objective.r1 or model.minibatch'
-            for what, value in found.items()
-            if value < limit
-        ]
+    def _alarms(self, maker: Maker, labels: Labels, real: Pictures) -> list[str]:
+        """Of a generator that has collapsed: as a whole, or in a class that it knows, of which as
+        many images are made as of any other, however rare it is among the labels.
+        """
+        found = {'generated images': diversity(maker.images(labels), real.images)}
+        for k, own in self._equal(len(labels)).items():
+            what = f'generated images of class {self.data.classes[k]!r}'
+            found[what] = diversity(maker.images(own), real.images[real.labels == k])
+        return collapsed(found, self.config.evaluate.collapse)
 
     def judge(self, variables: Variables, workdir: Path, step: int) -> dict[str, Any]:
         """As `Judge.judge`: per_image/SPLIT.csv and generated.csv, and figures of samples, walks
@@ -196,7 +194,7 @@ class Task(Judge):
         """
         options, train = self.config.evaluate, self._train()
         real = {name: self._real(self.data.splits[name]) for name in self._splits()}
-        ours, begin = Maker(self, variables), Maker(self, self.untrained())
+        ours, begin = self._maker(variables), self._maker(self.untrained())
         results: dict[str, Any] = {
             'splits': {name: self._block(ours, one) for name, one in real.items()},
             'untrained': {name: self._block(begin, one) for name, one in real.items()},
@@ -204,20 +202,22 @@ class Task(Judge):
         examined = None
         if train is not None:
             some = train.spread(options.count)
-            results['training_images'] = {name: _compare(one, some) for name, one in real.items()}
+            results['training_images'] = {name: compare(one, some) for name, one in real.items()}
             held = self._real(self.data.splits.get('val', self.data.splits[self._splits()[0]]))
             shown = {*self.config.train.augment, *self.config.data.augment_host}
             made, symmetries = ours(self._mix(train)), memorisation.turns(shown)
-            examined = memorisation.examine(made, train, held, symmetries, options.minmax)
+            examined = memorisation.examine(
+                made, train, held, symmetries, options.minmax, self._training().groups
+            )
             results['memorisation'] = examined.results
         alarms = [
-            alarm for one in real.values() for alarm in self._alarms(ours(self._mix(one)), one)
+            alarm for one in real.values() for alarm in self._alarms(ours, self._mix(one), one)
         ]
         results |= {
             'alarms': list(dict.fromkeys(alarms)),
             'notes': self._notes(),
             'features': self.features.name,
-            'validation': _history(workdir),
+            'validation': history(workdir),
             'data': self.data.describe(),
             'step': step,
             'seed': self.config.seed,
@@ -241,6 +241,19 @@ class Task(Judge):
         on_main(publish)
         return results
 
+    def _maker(self, variables: Variables, seed: int = JUDGING) -> Maker:
+        """Of the generator with these variables."""
+        sampler = self.sampler
+        known = adversaries.with_standing_statistics(
+            self.config, sampler.net, variables, sampler.classes
+        )
+        return Maker(sampler, known, seed, self.features, self.by_class)
+
+    def _equal(self, count: int) -> dict[int, Labels]:
+        """Labels for about `count` images, as many of each class that the network knows."""
+        classes = len(self.data.classes) if self.by_class else 0
+        return {k: np.full(max(2, count // classes), k) for k in range(classes)}
+
     def _mix(self, real: Pictures) -> Labels:
         """Labels for `count` images, in the proportions of real ones."""
         return shares(self._counts(real.labels), self.config.evaluate.count)
@@ -263,24 +276,23 @@ class Task(Judge):
         example = {'image': jnp.zeros((1, size, size, 3), jnp.uint8)}
         return jax.jit(self.objective.init)(key, example)
 
-    def _block(self, maker: 'Maker', real: Pictures) -> dict[str, Any]:
+    def _block(self, maker: Maker, real: Pictures) -> dict[str, Any]:
         """The figures of a split, and of its classes where the network knows them."""
-        block = _compare(real, maker(self._mix(real)))
+        block = compare(real, maker(self._mix(real)))
         if self.by_class:
-            share = max(1, self.config.evaluate.count // len(self.data.classes))
             block['by_class'] = {
-                name: _compare(real.of_class(k), maker(np.full(share, k)))
-                for k, name in enumerate(self.data.classes)
+                self.data.classes[k]: compare(real.of_class(k), maker(labels))
+                for k, labels in self._equal(self.config.evaluate.count).items()
             }
         return block
 
-    def _reached(self, maker: 'Maker', real: Pictures) -> dict[str, Any]:
+    def _reached(self, maker: Maker, real: Pictures) -> dict[str, Any]:
         """For each row, how far in features the nearest generated image is."""
         made = maker(self._mix(real))
         nearest, reached = fidelity.covered(real.features, made.features)
         return {'nearest_generated': nearest, 'covered': reached.astype(int)}
 
-    def _drawn(self, maker: 'Maker', real: dict[str, Pictures]) -> dict[str, bytes]:
+    def _drawn(self, maker: Maker, real: dict[str, Pictures]) -> dict[str, bytes]:
         """Figures by name."""
         split, one = next(iter(real.items()))
         classes = self.data.classes if self.by_class else ()
@@ -292,7 +304,7 @@ class Task(Judge):
         }
 
     def _publish_copies(
-        self, workdir: Path, maker: 'Maker', train: Pictures, found: memorisation.Examined
+        self, workdir: Path, maker: Maker, train: Pictures, found: memorisation.Examined
     ) -> None:
         """per_image/generated.csv, and figures of distances and closest pairs."""
         made = maker(self._mix(train))
@@ -306,69 +318,4 @@ class Task(Judge):
 
     def summary(self, results: dict[str, Any]) -> str:
         """The table that ends a run."""
-        names = (*fidelity.MEASURES, 'diversity')
-        rows = [
-            [split, what, *(_plain(block[name]) for name in names)]
-            for split in results['splits']
-            for what, part in generation_report.WHAT.items()
-            if part in results
-            for block in [results[part][split]]
-        ]
-        lines = [f'features: {results["features"]}']
-        lines += [
-            console_table(
-                ['split', 'images', *(n.upper() if n in ('kid', 'fid') else n for n in names)], rows
-            )
-        ]
-        if 'memorisation' in results:
-            found = results['memorisation']['pixels']
-            lines.append(
-                f'{found["copies"]:.1%} of generated images are near-copies of a training image '
-                f'(of held-out ones {found["heldout_copies"]:.1%}); '
-                f'{found["below_threshold"]:.1%} are nearer to one than 99 % of held-out ones'
-            )
-        return '\n'.join([*lines, *(f'alarm: {alarm}' for alarm in results['alarms'])])
-
-
-class Maker:
-    """The images of one generator and their features, each mix of labels once."""
-
-    def __init__(self, task: Task, variables: Variables, seed: int = JUDGING):
-        self.sampler, self.seed = task.sampler, seed
-        self.variables = adversaries.settled(
-            task.config, self.sampler.net, variables, self.sampler.classes
-        )
-        self._features, self._by_class = task.features, task.by_class
-        self._known: dict[bytes, Pictures] = {}
-
-    def __call__(self, labels: Labels) -> Pictures:
-        """As many images as labels."""
-        key = labels.tobytes() if self._by_class else b''
-        if key not in self._known:
-            images = self.sampler(self.variables, labels, self.seed)
-            self._known[key] = Pictures(images, self._features(images), labels)
-        return self._known[key]
-
-
-def _compare(real: Pictures, made: Pictures) -> dict[str, Any]:
-    """The figures of made images, as nan where there are too few."""
-    return {
-        'n': len(real.labels),
-        **fidelity.measure(real.features, made.features),
-        'diversity': diversity(made.images, real.images),
-    }
-
-
-def _plain(value: Any) -> Any:
-    return value['value'] if isinstance(value, dict) else value
-
-
-def _history(workdir: Path) -> dict[str, Any]:
-    """KID of the validation split: of its first and last evaluation, and the least."""
-    path = workdir / 'metrics.jsonl'
-    lines = [x for x in read_metrics(path) if 'kid' in x] if path.exists() else []
-    if not lines:
-        return {}
-    least = min(lines, key=lambda line: math.inf if line['kid'] is None else line['kid'])
-    chosen = {'first': lines[0], 'least': least, 'last': lines[-1]}
-    return {name: {k: line[k] for k in ('step', 'kid')} for name, line in chosen.items()}
+        return generation_report.summary(results)

@@ -12,7 +12,7 @@ import pytest
 from skinjax import audit, kinds, train
 from skinjax import config as configs
 from skinjax.audits import classifiers, generated_data, generated_images, prevalence
-from skinjax.data import detectors, writing
+from skinjax.data import detectors, generated, writing
 from skinjax.data.records import DataSet
 from skinjax.editors import insert
 from skinjax.engine.writer import read_json, write_json
@@ -74,7 +74,13 @@ def test_files_and_report(whole):
     assert figures == {'prevalence_0', 'prevalence_1', 'examples', 'switched', 'insertions'}
     results = read_json(whole / 'results.json')
     assert len(results['prevalence']) == len(rows(whole / 'prevalence.csv')) == 12
-    assert len(rows(whole / 'switches.csv')) == 3 * 2 * 2
+    table = rows(whole / 'switches.csv')
+    assert len(table) == 3 * 2 * 2
+    for row in results['switches']:
+        mine = [t for t in table if all(t[k] == row[k] for k in ('classifier', 'artefact'))]
+        shifts = [float(t['mean_abs']) for t in mine]
+        assert row['mean_abs'] == pytest.approx(np.mean(shifts))
+        assert row['mean_abs_sd'] == pytest.approx(np.std(shifts, ddof=1))
     page = (whole / 'report.html').read_text()
     assert 'McNemar' in page and 'Katz' in page
 
@@ -150,6 +156,35 @@ def test_one_part_alone(runs, tmp_path):
     found, sections = generated_data.build(config)(tmp_path)
     assert 'prevalence' not in found and len(found['switches']) == len(sections) == 1
     assert found['switches'][0]['classifier'] == 'mixed'
+
+
+def test_remarks_say_what_tells_the_images_apart(made, tmp_path):
+    config = settings(generated=str(made), image_size=40).audit
+    found, (section,) = generated_data.build(config)(tmp_path)
+    remark, weak = found['remarks']
+    assert remark == f'{made}: generated images have 32 pixels, image_size is 40: they are blurred.'
+    assert section.text.endswith(f'{remark}\n\n{weak}')
+    data = configs.make({**generated_data.real_data('folder'), 'image_size': 32})
+    assert generated.differences(made, data) == []
+    cropped = tmp_path / 'cropped'
+    shutil.copytree(made, cropped)
+    facts = read_json(made / 'dataset.json')
+    write_json(cropped / 'dataset.json', {**facts, 'info': {'generated': {'geometry': 'crop'}}})
+    (text,) = generated.differences(cropped, data)
+    assert "in the geometry 'crop', data.geometry is 'squash'" in text
+
+
+def test_the_geometry_of_the_run_is_kept_where_both_sources_have_it(tmp_path):
+    plugin = configs.plugin('data', 'folder', geometry='crop')
+    trained = configs.train(data=plugin, model=POOLED)
+    write_json(tmp_path / 'config.json', configs.to_json(trained))
+    write_json(tmp_path / 'results.json', {'threshold': {'value': 0.5, 'rule': 'youden'}})
+    own = kinds.audit('generated_data').audit
+    for source, kept in (('folder', 'crop'), ('synthetic', None)):
+        with own.unlocked():
+            own.data = generated_data.real_data(source)
+        found, _ = classifiers._configured(tmp_path, own)
+        assert found.data.name == source and found.data.get('geometry') == kept
 
 
 def test_other_views_have_another_threshold(runs):

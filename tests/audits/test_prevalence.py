@@ -69,6 +69,28 @@ def test_samples_are_of_each_class():
     assert len(prevalence.sample(labels, 0, 0)) == 53
 
 
+def test_strong_cases_are_sub_types():
+    scores = np.arange(20) / 10
+    zeros = {name: np.zeros(20, np.int32) for name in detectors.ARTEFACTS}
+    columns = {f'{name}_score': scores for name in detectors.ARTEFACTS}
+    found = {'hair': (scores >= 0.95).astype(np.int32), 'dark_corner': (scores >= 1.15).astype(int)}
+    real = Looked('real', tiny_records(20), np.zeros(20, int), zeros | columns | found)
+    limits = prevalence.limits(real)
+    # The 90th percentile of 1.0, 1.1 ... 1.9; eight dark corners are too few to have one.
+    assert limits == {'hair, dense': pytest.approx(1.81)}
+    real = prevalence.with_subtypes(real, limits)
+    assert np.flatnonzero(real.has('hair, dense')).tolist() == [19]
+    table = {name: values[17:] for name, values in (zeros | columns | found).items()}
+    made = Looked('gan', tiny_records(3), np.zeros(3, int), table)
+    made = prevalence.with_subtypes(made, limits)
+    (row,) = (
+        row for row in prevalence.rows(real, [made], ('a',)) if row['artefact'] == 'hair, dense'
+    )
+    assert (row['real']['value'], row['found']['value']) == (0.05, pytest.approx(1 / 3))
+    assert 'hair, dense, gan' in prevalence.shares([real, made], 0)[0]
+    assert 'dark_corner, large' not in real.names
+
+
 def test_kappa_by_hand():
     # p_o = 35/50, p_e = (25 * 30 + 25 * 20) / 50^2 = 0.5.
     assert prevalence.kappa(np.array([[[20, 5], [10, 15]]]))[0] == pytest.approx(0.4)

@@ -134,6 +134,35 @@ def test_several_folders_and_their_bias_variables(made, tmp_path):
     assert train.bias['ruler'][-2:].tolist() == [1, 0] and len(train) == 4 + 2
 
 
+def test_what_tells_generated_images_from_real_ones_is_noted(made, tmp_path):
+    assert 'notes' not in loaded(add_generated=made, geometry='squash').info  # nothing is known
+    rows = grey(make([0, 1], 'cropped'), MADE)
+    about = {'generated': {'geometry': 'crop', 'image_size': 2}}
+    writing.write(DataSet('x', CLASSES, {}, {'train': rows}, info=about), tmp_path)
+    assert 'notes' not in loaded(add_generated=tmp_path, geometry='crop').info
+    assert 'notes' not in loaded(add_generated=tmp_path).info  # a source without the field
+    found = loaded(add_generated=f'{made},{tmp_path}', geometry='squash').info['notes']
+    assert found == [
+        f"data.add_generated: {tmp_path}: the model has learned from images in the geometry 'crop',"
+        " data.geometry is 'squash': shapes tell generated images from real ones"
+    ]
+    assert loaded(add_generated=made, image_size=5).info['notes'] == [
+        f'data.add_generated: {made}: generated images have 2 pixels, image_size is 5: they are '
+        'blurred'
+    ]
+    assert 'notes' not in loaded(add_generated=made, image_size=1).info
+
+
+def test_generated_images_of_other_shapes_are_brought_to_size_as_real_ones(tmp_path):
+    wide = np.zeros((2, 4, 3), np.uint8)
+    wide[:, 1:3] = MADE
+    rows = dataclasses.replace(make([0, 1], 'wide'), read=lambda row: {'image': wide.copy()})
+    writing.write(DataSet('x', CLASSES, {}, {'train': rows}), tmp_path)
+    for geometry, level in (('crop', MADE), ('squash', MADE // 2)):
+        train = loaded(add_generated=tmp_path, geometry=geometry).splits['train']
+        assert levels(train)[-1] == level
+
+
 def test_only_one_class(made):
     found = alone(only='melanoma', add_generated=made)
     assert found.classes == ('melanoma',) and list(found.info['mixed']) == ['melanoma']

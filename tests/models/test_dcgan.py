@@ -245,8 +245,8 @@ class TestCoupled:
 def test_closeness_in_a_batch():
     """o[i] = sum over j other than i of exp(-|M[i] - M[j]|_1), beside a slow twin."""
     verdict, x = dcgan.Verdict(2), jax.random.normal(jax.random.key(0), (4, 4, 4, 3))
-    params = jax.tree.map(lambda a: 5 * a, verdict.init(jax.random.key(1), x)['params'])
-    logits, features = verdict.apply({'params': params}, x)
+    params = jax.tree.map(lambda a: 5 * a, verdict.init(jax.random.key(1), x, False)['params'])
+    logits, features = verdict.apply({'params': params}, x, True)
     found = np.asarray(features @ params['projection']).reshape(4, 2, 5)
     want = np.array(features @ params['kernel'].reshape(-1))
     for i in range(4):
@@ -254,8 +254,31 @@ def test_closeness_in_a_batch():
             close = np.exp(-np.abs(found[i] - found[j]).sum(1))
             want[i] += close @ np.asarray(params['closeness'])
     np.testing.assert_allclose(logits, want, rtol=1e-5)
-    gradient = jax.grad(lambda p: verdict.apply({'params': p}, x)[0].sum())(params)
+    gradient = jax.grad(lambda p: verdict.apply({'params': p}, x, True)[0].sum())(params)
     assert all(bool(jnp.abs(g).max() > 0) for g in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_closeness_is_seen_within_slices(name):
+    """As statistics are: of two slices each is a batch of its own."""
+    _, images, labels = made(name)[2]
+    nets = [
+        build(name, **NARROW, minibatch=2, norm_groups=groups).networks(CLASSES, 64)[1]
+        for groups in (2, 1)
+    ]
+    images, labels = jnp.concatenate([images, images[::-1] / 2]), jnp.tile(labels, 2)
+    variables = quick(lambda: nets[0].init(jax.random.key(4), images[:1], labels[:1], False))()
+    variables = {**variables, 'params': jax.tree.map(lambda a: 3 * a, variables['params'])}
+
+    def logits(net, rows):
+        run = quick(lambda x, y: net.apply(variables, x, y, True, mutable=['batch_stats'])[0][0])
+        return run(images[rows], labels[rows])
+
+    parts = [logits(nets[1], slice(k, k + 6)) for k in (0, 6)]
+    together = logits(nets[1], slice(None))
+    sliced = logits(nets[0], slice(None))
+    np.testing.assert_allclose(sliced, jnp.concatenate(parts), rtol=1e-4, atol=1e-4)
+    assert float(jnp.abs(sliced - together).max()) > 1e-2
 
 
 @pytest.mark.parametrize('name', FAMILIES)

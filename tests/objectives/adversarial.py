@@ -27,11 +27,12 @@ EVERY = {  # all stabilisers
 }
 
 
-def make_config(model=SMALL, size=SIDE, **fields) -> Any:
+def make_config(model=SMALL, size=SIDE, sampling='uniform', **fields) -> Any:
     """Plain gradient descent; no extra steps of the generator."""
     fields = {'extra_generator': NO_EXTRA, **fields}
     config: Any = configs.train(configs.plugin('objectives', 'gan', **fields), model=model)
     config.data.update(image_size=size, batch_size=ROWS, mean=(0.5,) * 3, std=(0.5,) * 3)
+    config.data.sampling = sampling
     config.optimizer.update(name='sgd', learning_rate=RATE, momentum=0.0)
     return config
 

@@ -51,7 +51,9 @@ class TestPenalty:
             def total(place):
                 moved = images.ravel().at[place].add
                 ends = [
-                    net.judge(plain, moved(s * step).reshape(images.shape), batch['label'])[0][0]
+                    net.discriminate(plain, moved(s * step).reshape(images.shape), batch['label'])[
+                        0
+                    ][0]
                     for s in (1, -1)
                 ]
                 return (ends[0] - ends[1]).sum() / (2 * step)
@@ -83,10 +85,12 @@ class TestPenalty:
         length, want = sides(plain['params']['discriminator'])
         assert float(length) == pytest.approx(float(want), rel=1e-2)
 
-    def test_its_gradient_in_a_dcgan(self, monkeypatch):
+    @pytest.mark.parametrize('model', ['dcgan', 'coupled_dcgan'])
+    def test_its_gradient_in_a_dcgan(self, model, monkeypatch):
         """That of XLA's own convolutions: rectifiers leave no finite differences to look at."""
         batch = make_batch(rows=4, size=64)
-        objective = build(r1=1.0, size=64, model=configs.plugin('models', 'dcgan', width=0.05))
+        section = configs.plugin('models', model, width=0.05)
+        objective = build(r1=1.0, size=64, model=section, sampling='class')
         known, loss = variables(start(objective, batch)), phase(objective, 0)
 
         def slope():
@@ -127,7 +131,7 @@ def test_feature_matching(plain, kept):
         net = make_net()
         made, _ = net.generate(plain, kept['latent'], kept['label'])
         true, fake = (
-            net.judge(plain, images, kept['label'])[0][1].mean(0)
+            net.discriminate(plain, images, kept['label'])[0][1].mean(0)
             for images in (net.images(kept['image']), made)
         )
         return jnp.square(true - fake).sum()

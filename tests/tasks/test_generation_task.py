@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from skinjax import config as configs
 from skinjax import embedding, evaluate, fidelity, memorisation, sampling, train
+from skinjax import generation_measures as measures
 from skinjax.data.records import DataSet, Records
 from skinjax.engine.mesh import Mesh
 from skinjax.engine.writer import jsonable
@@ -165,7 +166,7 @@ def make_task(config: Any, data: DataSet) -> generation.Task:
     return generation.Task(config, data, generation.network(config, data), Mesh.create('jit', 1))
 
 
-def rare(common: int = 30, few: int = 3) -> DataSet:
+def rare(common: int = 30, few: int = 3, val: tuple[int, int] = (6, 6)) -> DataSet:
     """Noise; of the second class there are few training rows."""
 
     def split(name: str, counts: tuple[int, int], seed: int) -> Records:
@@ -175,7 +176,7 @@ def rare(common: int = 30, few: int = 3) -> DataSet:
         labels = np.repeat(np.arange(2, dtype=np.int32), counts)
         return Records(ids, labels, {}, ids, lambda row: {'image': images[row]})
 
-    splits = {'train': split('train', (common, few), 0), 'val': split('val', (6, 6), 1)}
+    splits = {'train': split('train', (common, few), 0), 'val': split('val', val, 1)}
     return DataSet('rare', ('nevus', 'melanoma'), {}, splits)
 
 
@@ -209,21 +210,30 @@ def test_a_collapsed_generator_is_alarmed(tmp_path, capsys):
 
 
 def test_one_class_alone_can_collapse():
-    task = make_task(make_config(), rare())
-    real = task._val
-    second = (real.labels == 1)[:, None, None, None]
-    images = np.where(second, real.images[:1], real.images)
-    made = embedding.Pictures(images, real.features, real.labels)
-    (alarm,) = task._alarms(made, real)
-    assert "class 'melanoma' differ from each other 0.00 times" in alarm
+    """Of as many images of it as of the others, though two of the ten of the mix are of it."""
+    config = make_config()
+    config.evaluate.collapse = 0.7
+    task = make_task(config, rare(val=(60, 12)))
+    variables = jax.tree.map(np.array, task.untrained())
+    variables['params'] = jax.tree.map(lambda x: 8 * x, variables['params'])
+    labels, second = np.repeat([0, 1], [8, 2]), task._val.of_class(1).images
+    maker = task._maker(variables)
+    assert measures.diversity(maker.images(labels)[8:], second) < 0.7  # since two are few
+    assert task._alarms(maker, labels, task._val) == []
+    variables['params']['generator']['own']['layer5']['conv']['kernel'][1] *= 1e-3
+    maker = task._maker(variables)
+    (alarm,) = task._alarms(maker, labels, task._val)
+    value = measures.diversity(task.sampler(variables, np.full(5, 1), generation.JUDGING), second)
+    assert f"class 'melanoma' differ from each other {value:.2f} times" in alarm
 
 
 def test_a_varied_generator_is_not_alarmed():
-    task = make_task(make_config(), rare())
-    real = task._val
-    assert task._alarms(real, real) == []
-    assert generation.diversity(real.images, real.images) == 1
-    assert np.isnan(generation.diversity(real.images[:1], real.images))
+    real = make_task(make_config(), rare())._val.images
+    found = {'images': measures.diversity(real, real), 'one': measures.diversity(real[:1], real)}
+    assert found['images'] == 1 and np.isnan(found['one'])
+    assert measures.collapsed(found, 1.0) == []
+    (alarm,) = measures.collapsed(found, 1.5)
+    assert alarm.startswith('images differ from each other 1.00 times')
 
 
 @pytest.mark.parametrize(
@@ -233,6 +243,12 @@ def test_a_varied_generator_is_not_alarmed():
         ({'evaluate.count': 5}, 'count is 5, expected at least 6'),
         ({'evaluate.splits': ('testing',)}, "no 'testing'"),
         ({'evaluate.collapse': -0.1}, r'collapse is -0\.1'),
+        ({'evaluate.features_size': -1}, 'features_size is -1'),
+        ({'evaluate.features_size': 1}, 'of 1 pixels are too small'),
+        (
+            {'evaluate.batch_statistics': True, 'model.norm_groups': 2},
+            'batch_size is 5: .*norm_groups, 2',
+        ),
     ],
 )
 def test_what_would_fail_after_training_is_refused(fields, message):
@@ -260,6 +276,9 @@ def test_features_of_the_run_unless_others_are_named(tmp_path):
     assert generation.section(vgg, run).features == vgg.features
     (tmp_path / 'config.json').touch()  # a run has its own encoder
     assert generation.section(options(pretrained=str(tmp_path)), run).features.name == ''
+    run.features_size = 96
+    assert generation.section(options(), run).features_size == 96
+    assert generation.section(vgg, run).features_size == 0  # of the other encoder
     assert generation.section(options(), run).count == generation.EVALUATE['count']
 
 

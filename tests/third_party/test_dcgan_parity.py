@@ -140,8 +140,8 @@ def test_images_logits_gradients_and_statistics_agree(case):
 
     def loss(params):
         made, after = net.generate({'params': params, **now.model}, latents, labels)
-        (real, _), after = net.judge(after, images, labels)
-        (fake, features), after = net.judge(after, made, labels)
+        (real, _), after = net.discriminate(after, images, labels)
+        (fake, features), after = net.discriminate(after, made, labels)
         total = optax.losses.sigmoid_binary_cross_entropy(real, jnp.ones(ROWS)).mean()
         total += optax.losses.sigmoid_binary_cross_entropy(fake, jnp.zeros(ROWS)).mean()
         return total, ((made, fake, features), after['batch_stats'])
