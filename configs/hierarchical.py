@@ -1,16 +1,17 @@
 """Lesions by taxonomy: an attention LSTM says the path to the class, level by level.
 
     python -m skinjax.main --config=configs/hierarchical.py
-    python -m skinjax.main --config=configs/hierarchical.py:ham10000 --config.data.root=FOLDER
+    python -m skinjax.main --config=configs/hierarchical.py:ham10000 --config.data.root=FOLDER \
+        --config.model.pretrained=mobilenet_v2_1.0_224_dequantised_f32.npz
 
     ''           seven classes of synthetic lesions, as rare as in HAM10000; a narrow ResNet
     two_levels   the same without the level benign or malignant
     flat         the same with one level, that of the classes
     cbam         the same with CBAM after the encoder
-    ham10000     MobileNetV2, 224 x 224 pixels (give config.model.pretrained); lesions undivided
+    ham10000     MobileNetV2 with ImageNet weights, 224 x 224 pixels; lesions undivided
     isic2018     the same, with the official test images where they are there
-    published    HAM10000 with VGG-16, 299 x 299 pixels and the published schedule: Adam at 1e-6,
-                 divided by ten after half and after three quarters of 120 epochs, batches of 20
+    published    HAM10000, VGG-16 (vgg16.pth), 299 x 299 pixels and the published schedule: Adam at
+                 1e-6, divided by ten after half and three quarters of 120 epochs, batches of 20
 
 results.json has the figures of each level under `hierarchy`, figures/ where the network looked.
 """
@@ -42,6 +43,7 @@ def get_config(variant: str = ''):
         config.model.frozen_norm = True
     elif variant in REAL:
         config.data.update(image_size=224, batch_size=32)
+        config.data.update(mean=(128 / 255,) * 3, std=(128 / 255,) * 3)  # of these weights
         config.optimizer.update(learning_rate=0.01, schedule='cosine', warmup=0.05, clip=1.0)
         config.train.epochs = 15
         config.model.frozen_norm = True
@@ -50,13 +52,17 @@ def get_config(variant: str = ''):
         config.data.update(classes=7, artefact='none', mean=(0.62, 0.47, 0.42), std=(0.2,) * 3)
         config.objective.hidden = 128
         config.model.attention = 'cbam' if variant == 'cbam' else ''
+    if variant in REAL:
+        config.data.positive = ''  # all seven classes
     return config
 
 
 def model(variant: str):
     """The encoder of a variant."""
     if variant == 'published':
-        return configs.plugin('models', 'vgg', variant='vgg16', top='mean')
+        network = configs.plugin('models', 'vgg', variant='vgg16', top='mean')
+        return {**network, 'pretrained': 'vgg16.pth', 'leave_out': ('head',)}
     if variant in REAL:
-        return configs.plugin('models', 'mobilenet', dropout=0.5)
+        network = configs.plugin('models', 'mobilenet', padding='tf', dropout=0.5)
+        return {**network, 'pretrained': recipes.WEIGHTS, 'leave_out': ('head',)}
     return configs.plugin('models', 'resnet', variant='narrow', dropout=0.5)

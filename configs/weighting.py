@@ -12,10 +12,17 @@ minutes on a CPU. `weights_history.csv` of the run tells what each training imag
 from skinjax import config as configs
 from skinjax import recipes
 
+LOSSES, SCHEMES = ('ce', 'focal'), ('none', 'cb', 'es', 'spl', 'ohem')
+
 
 def get_config(variant: str = ''):
     """The experiment on the embedded synthetic lesions."""
     loss, _, scheme = (variant or 'ce_cb').partition('_')
+    if loss not in LOSSES or not {*scheme.split('+')} <= {*SCHEMES}:
+        raise ValueError(
+            f'unknown variant {variant!r} of weighting: choose LOSS_WEIGHTS, such as '
+            f'focal_cb+ohem, of {", ".join(LOSSES)} and {", ".join(SCHEMES)}'
+        )
     objective = configs.plugin(
         'objectives', 'weighting', loss=loss, weights=scheme.replace('none', '')
     )

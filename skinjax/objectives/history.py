@@ -80,9 +80,12 @@ def findings(data: DataSet, variables: Variables, tables: Mapping[str, Any], mes
     Files: weights_history.csv, a row for each image, most counted first; two figures, the share of
     each class in it and the images that counted most and least whenever they were seen. Results:
     `weights`, the same by class, with the number of images that were seen and have never counted.
+    Nothing after a run without steps.
     """
     del tables, mesh
     table = {name: np.asarray(values) for name, values in variables[NAME].items()}
+    if not table['seen'].any():
+        return Findings()
     each = table['weight'] / np.maximum(table['seen'], 1)
     order = np.argsort(-each, kind='stable')
     classes = _by_class(data, table)

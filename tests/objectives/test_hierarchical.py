@@ -16,11 +16,12 @@ from skinjax.engine.mesh import Mesh
 from skinjax.engine.objective import Moment
 from skinjax.objectives import hierarchical, losses
 from skinjax.predictions import Predictions
-from tests.helpers import ROOT, shrink
+from tests.helpers import ROOT, SHARED, shrink
 from tests.objectives.made import KEY, build, compiled, made_batch, made_data, make_config, start
 from tests.test_configs import load
 
 FILE = load(ROOT / 'configs' / 'hierarchical.py')
+HAM10000 = SHARED / 'data' / 'ham10000'
 PATHS = np.array([[0, 2, 5], [1, 4, 8], [1, 3, 6]])
 CODES, ORIGIN = (
     taxonomy.renamed(tree, taxonomy.CODES) for tree in (taxonomy.LESIONS, taxonomy.ORIGIN)
@@ -199,6 +200,17 @@ def test_the_tree_survives_the_file_of_the_config(finished):
         for one in (config, again)
     ]
     assert trees[0].nodes == trees[1].nodes
+
+
+@pytest.mark.skipif(not HAM10000.is_dir(), reason='the HAM10000 images are not in ../shared/data')
+@pytest.mark.parametrize('variant', ['ham10000', 'published'])
+def test_the_tree_of_real_data_is_that_of_their_classes(variant):
+    config = FILE.get_config(variant)
+    config.data.root = str(HAM10000)
+    data = configs.find('data', config.data.name).build(config.data, 0)
+    tree = taxonomy.read(config.objective.taxonomy.to_dict(), data.classes)
+    assert len(data.classes) == 7 and tree.levels == 3
+    assert config.model.pretrained  # statistics that stand still are those of these weights
 
 
 def test_every_variant_of_the_config_resolves():

@@ -16,9 +16,10 @@ from skinjax.engine.mesh import Mesh
 from skinjax.objectives import history
 from tests.engine.test_devices import assert_same_training
 from tests.engine.test_devices import train as run_steps
-from tests.helpers import LINEAR, shrink
+from tests.helpers import LINEAR, ROOT, shrink
 from tests.objectives.made import assert_same, made_batch, made_data, make_config
 from tests.objectives.test_weighting import fields
+from tests.test_configs import load
 
 TWELVE = made_data((0,) * 8 + (1,) * 4, (0, 1) * 6, (0, 1, 2) * 4)
 HARD: dict[str, Any] = {'weights': 'cb+ohem', 'ohem__warmup': 0.0, 'loss': 'focal'}
@@ -157,3 +158,15 @@ class TestRun:
         assert (again / 'checkpoints' / '2').is_dir()
         resumed = trainer.fit(again)[0].model[history.NAME]
         assert_same(resumed, variables[history.NAME])
+
+
+def test_a_run_without_steps_has_none():
+    variables = {history.NAME: {name: np.zeros(12) for name in ('seen', 'weight', 'loss')}}
+    found = history.findings(TWELVE, variables, {}, None)
+    assert not found.files and not found.results
+
+
+@pytest.mark.parametrize('variant', ['cb', 'foo', 'ce_easy', 'ce_cb+none_es'])
+def test_the_config_knows_its_variants(variant):
+    with pytest.raises(ValueError, match=r'unknown variant .* of weighting: .* spl, ohem'):
+        load(ROOT / 'configs' / 'weighting.py').get_config(variant)
