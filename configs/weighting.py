@@ -5,8 +5,8 @@
     python -m skinjax.main --config=configs/weighting.py:ce_cb+ohem --config.objective.defer=0.8
 
 Variants: LOSS_WEIGHTS, with the loss ce or focal and the weights none, cb, es, spl, ohem or two
-joined as cb+ohem; '' is ce_cb. Seven classes of synthetic lesions, as rare as in HAM10000; a few
-minutes on a CPU. `weights_history.csv` of the run tells what each training image has counted.
+joined as cb+ohem; '' is ce_cb. Seven classes of synthetic lesions, as rare as in HAM10000.
+`weights_history.csv` of the run tells what each training image has counted.
 """
 
 from skinjax import config as configs

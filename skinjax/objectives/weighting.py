@@ -19,6 +19,7 @@ of scope='epoch', do not depend on it.
 """
 
 import functools
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -73,6 +74,7 @@ _CHOICES = {
     'scope': ('batch', 'epoch'),
     'margin': ('', 'logit_adjustment', 'balanced_softmax', 'ldam'),
 }
+_MOST = {'defer': 1.0, 'gamma': math.inf, 'tau': math.inf, 'max_margin': math.inf}  # at least 0
 
 
 def build(config: Any, data: DataSet, steps: int) -> Objective:
@@ -121,6 +123,8 @@ class Rule:
         options = self.options
         self._table = weights.class_table(self._counts, scheme, options.normalize, options.beta)
         self._begin = round(options.defer * steps)
+        if ranks == 'ohem' and options.scope == 'batch':
+            self._check_guard(options.ohem.drop_top, config.data.batch_size)
         self._curriculum = weights.curriculum(
             ranks,
             options.get(ranks),
@@ -138,6 +142,11 @@ class Rule:
                 f'{scheme} weights classes by itself: set config.data.sampling to '
                 f"'uniform', found {sampling!r}"
             )
+        for name, most in _MOST.items():
+            if not 0 <= self.options[name] <= most:
+                raise ValueError(
+                    f'config.objective.{name} is {self.options[name]}: expected 0 to {most:g}'
+                )
         if not 0 <= self.options.beta < 1:
             raise ValueError(f'config.objective.beta is {self.options.beta}: expected 0 to below 1')
         absent = [n for n, count in zip(self.classes, self._counts, strict=True) if not count]
@@ -145,6 +154,14 @@ class Rule:
             raise ValueError(
                 f'{needs} needs training images of every class, and {", ".join(absent)} has none: '
                 'leave the class out of the data, or choose weights that do not count'
+            )
+
+    def _check_guard(self, share: float, batch_size: int) -> None:
+        """ValueError for a guard against wrong labels that leaves out less than one row a batch."""
+        if 0 < share * batch_size < 1:
+            raise ValueError(
+                f'config.objective.ohem.drop_top is {share}, which is no row of a batch of '
+                f"{batch_size}: take larger ones (config.data.batch_size), or scope='epoch'"
             )
 
     def losses(

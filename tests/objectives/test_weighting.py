@@ -226,11 +226,26 @@ class TestErrors:
             ({'loss': 'fokal'}, r"config\.objective\.loss is 'fokal'; .*did you mean 'focal'"),
             ({'margin': 'ldm'}, "did you mean 'ldam'"),
             ({'beta': 1.0}, 'beta is 1.0'),
+            ({'defer': 80}, 'defer is 80: expected 0 to 1'),
+            ({'gamma': -1.0}, r'gamma is -1\.0: expected 0 to inf'),
+            ({'max_margin': -0.5}, r'max_margin is -0\.5'),
         ],
     )
     def test_unknown_options_list_the_known(self, given, text):
         with pytest.raises(ValueError, match=text):
             build('weighting', **given)
+
+    def test_a_guard_that_would_leave_out_no_row_of_a_batch(self):
+        given = {'weights': 'ohem', 'ohem__drop_top': 0.05}
+        config = make_config('weighting', **fields(**given))
+        config.data.batch_size = 16
+        with pytest.raises(ValueError, match=r'drop_top is 0.05, which is no row of a batch of 16'):
+            Rule(config, lesions(COUNTS), 100)
+        config.data.batch_size = 20
+        assert Rule(config, lesions(COUNTS), 100).rows == COUNTS.sum()
+        config = make_config('weighting', **fields(**given, scope='epoch'))
+        config.data.batch_size = 16
+        assert Rule(config, lesions(COUNTS), 100).rows == COUNTS.sum()
 
     def test_a_class_without_images_is_named(self):
         counts = COUNTS * (np.arange(7) != 3)
