@@ -37,6 +37,7 @@ TRAIN = {
     'log_every': 10,
     'evaluate_every': 1.0,  # epochs between evaluations of the validation split
     'checkpoint_every': 1.0,  # epochs between checkpoints
+    'patience': 0,  # evaluations without a better one after which training ends; 0: never
     'keep': 2,  # newest checkpoints to keep, besides the best
     'select': 'last',  # checkpoint of the final evaluation: last | best (validation AUC)
     'tensorboard': False,

@@ -1,4 +1,4 @@
-"""Kind 'train': the only training loop."""
+"""Kind 'train': one run, from its config to its results; `loop.py` takes the steps."""
 
 import contextlib
 import dataclasses
@@ -6,30 +6,26 @@ import functools
 import importlib.util
 import math
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from skinjax import config as configs
-from skinjax import evaluate, rundir, tasks
+from skinjax import evaluate, loop, rundir, tasks
 from skinjax.data import groups, pipeline
 from skinjax.data.augment_device import augment
 from skinjax.data.balancing import VIEW
 from skinjax.data.records import UNKNOWN, DataSet
 from skinjax.engine import checkpoint, state
-from skinjax.engine.mesh import Mesh, is_main, on_main
+from skinjax.engine.mesh import Mesh, on_main, say
 from skinjax.engine.objective import Objective
 from skinjax.engine.startup import ANYHOW, Interrupts, hold
 from skinjax.engine.step import make_step
-from skinjax.engine.writer import MetricWriter, Progress, write_json
 from skinjax.models import linear_head, pretrained
 from skinjax.tasks import classification
 
 SHORTCUT = 0.25  # Cramér's V with the class that is worth a note: ISIC's cameras have .29
-SHOWN = 8  # rows of a bad batch that stand in the error itself
-NO_GOOD = 'there is no checkpoint before it'
 
 
 def run(config: Any, workdir: Path) -> dict[str, Any]:
@@ -45,7 +41,7 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         SystemExit: after SIGTERM or Ctrl-C, once the state is saved.
     """
     if on_main(lambda: rundir.done(config, workdir, ANYHOW)):
-        _say(f'{workdir} is done: {workdir}/report.html (delete it to run again)')
+        say(f'{workdir} is done: {workdir}/report.html (delete it to run again)')
         return rundir.read_results(workdir)
     data = load_data(config)
     mesh = Mesh.create(config.parallel, config.devices)
@@ -55,11 +51,11 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     trainer.check(resumed=any(path.name.isdigit() for path in steps))
     with hold(config, workdir):
         evaluate.note_skipped(data, workdir)
-        _say(trainer.summary())
+        say(trainer.summary())
         final, step = trainer.fit(workdir)
         results = trainer.task.judge(final.variables(), workdir, step)
-    _say(trainer.task.summary(results))
-    _say(f'report: {workdir}/report.html')
+    say(trainer.task.summary(results))
+    say(f'report: {workdir}/report.html')
     return results
 
 
@@ -142,6 +138,11 @@ class Trainer:
                 "config.train.log_every must be at least 1 and select 'last' or 'best', found "
                 f'{config.log_every} and {config.select!r}'
             )
+        if config.patience < 0 or (config.patience and not config.evaluate_every):
+            raise ValueError(
+                'config.train.patience counts evaluations and must be at least 0, with '
+                f'evaluate_every above 0; found {config.patience} and {config.evaluate_every}'
+            )
         if config.tensorboard and importlib.util.find_spec('tensorboardX') is None:
             raise ImportError("config.train.tensorboard needs: pip install 'skinjax[tensorboard]'")
         share = len(self.mesh.devices) if self.mesh.axis else 1
@@ -149,7 +150,7 @@ class Trainer:
         jax.eval_shape(self._unmapped, self.abstract(), piece, self._key)
         if not resumed and (loaded := self.pretrained):
             for note in loaded.notes:
-                _say(f'note: {note}')
+                say(f'note: {note}')
         if config.head_first:
             if not isinstance(self.task, classification.Task):
                 raise ValueError('config.train.head_first is for classifiers alone: set it to 0')
@@ -230,7 +231,7 @@ class Trainer:
         """The main head that is best for the features of the training images as they are."""
         config, train = self.config, self.data.splits['train']
         train = train.select(~train.flagged(VIEW))  # one image as it is, whatever its views
-        _say(f'fitting the head to the features of {len(train)} images')
+        say(f'fitting the head to the features of {len(train)} images')
         plain = configs.override(config, {'evaluate.tta': False})
         _, features = classification.Predictor(plain, self.objective, self.mesh)(
             now.variables(), train
@@ -249,9 +250,9 @@ class Trainer:
                 start, now = 0, self.mesh.distribute(self.fresh())
             else:
                 start, now = int(found.step), self.mesh.distribute(found)
-                _say(f'continuing from step {start}')
+                say(f'continuing from step {start}')
             with Interrupts() as interrupts:
-                now = Loop(self, workdir, start).run(now, interrupts)
+                now = loop.Loop(self, workdir, start).run(now, interrupts)
             if not self.steps:
                 saver.save(self.mesh.collect(now), self.validate(now)[0])
             saver.wait()
@@ -262,104 +263,9 @@ class Trainer:
         best = self.saver.best()
         if self.config.train.select == 'best' and best is not None:
             return self.saver.restore(best, abstract), best
-        return self.mesh.collect(now), self.steps
+        now = self.mesh.collect(now)
+        return now, int(now.step)
 
     def validate(self, now: state.TrainState) -> tuple[float, dict[str, float]]:
         """The score of the validation split that checkpoints are chosen by, and what is logged."""
         return self.task.validate(self.mesh.collect(now).variables())
-
-
-class Loop:
-    """Batches, metrics, validation and checkpoints of one run, in order."""
-
-    def __init__(self, trainer: Trainer, workdir: Path, start: int):
-        config = trainer.config.train
-        self.trainer, self.start, self.workdir = trainer, start, workdir
-        self.log_every = config.log_every
-        self.evaluate_every = self._steps(config.evaluate_every)
-        self.checkpoint_every = self._steps(config.checkpoint_every)
-        self.shown = ''
-        self.pending: list[tuple[int, dict[str, jax.Array]]] = []
-
-    def _steps(self, epochs: float) -> int:
-        return max(1, round(epochs * self.trainer.per_epoch)) if epochs else self.trainer.steps
-
-    def run(self, now: state.TrainState, interrupts: Interrupts) -> state.TrainState:
-        """All remaining steps."""
-        trainer, steps = self.trainer, self.trainer.steps
-        batches = trainer.batches(self.start)
-        enabled = is_main()
-        with (
-            contextlib.closing(batches),
-            MetricWriter(
-                self.workdir, self.start, trainer.config.train.tensorboard, enabled
-            ) as out,
-            Progress(
-                steps,
-                self.start,
-                examples_per_step=trainer.config.data.batch_size,
-                enabled=enabled,
-            ) as progress,
-        ):
-            for done, batch in zip(range(self.start + 1, steps + 1), batches, strict=False):
-                now, metrics = trainer.step(now, trainer.mesh.put_batch(batch))
-                self.pending.append((done, metrics))
-                # Read once: a signal that arrives further below is met after the next step.
-                stop = interrupts.signal or trainer.saver.preempted(done)
-                last = done == steps or stop is not None
-                score = None
-                evaluates = done == steps or done % self.evaluate_every == 0
-                saves = last or evaluates or done % self.checkpoint_every == 0
-                if saves or done % self.log_every == 0:
-                    self._log(done, out, progress)
-                if evaluates:
-                    score, found = trainer.validate(now)
-                    out.write(done, 'val', found)
-                    self.shown = ''.join(f', val {name} {v:.3f}' for name, v in found.items())
-                if saves:
-                    trainer.saver.save(trainer.mesh.collect(now), score)
-                if stop is not None:
-                    self._stop(done, stop)
-        if interrupts.signal:
-            self._stop(steps, interrupts.signal)
-        return now
-
-    def _log(self, done: int, out: MetricWriter, progress: Progress) -> None:
-        """Fetch what the last steps measured, check it, and write its mean."""
-        fetched = jax.device_get([metrics for _, metrics in self.pending])
-        for (step, _), metrics in zip(self.pending, fetched, strict=True):
-            bad = [name for name, value in metrics.items() if not np.isfinite(value)]
-            if bad:
-                self._give_up(step, bad[0], float(metrics[bad[0]]))
-        self.pending.clear()
-        if fetched:
-            means = {k: float(np.mean([m[k] for m in fetched])) for k in fetched[0]}
-            out.write(done, 'train', means)
-            shown = {k: v for k, v in means.items() if not k.startswith('learning_rate')}
-            text = ', '.join(f'{name} {value:.3g}' for name, value in shown.items())
-            progress.update(done, text + self.shown)
-
-    def _give_up(self, step: int, name: str, value: float) -> NoReturn:
-        """End where a metric is not finite, and name what was trained on."""
-        ids, path = self.trainer.ids(step), self.workdir / 'not_finite.json'
-        found = {'step': step, 'metric': name, 'value': str(value), 'ids': ids}
-        on_main(lambda: write_json(path, found))
-        self.trainer.saver.wait()
-        good = self.trainer.saver.latest()
-        more = f', ... ({len(ids)} in {path})' if len(ids) > SHOWN else ''
-        raise FloatingPointError(
-            f'{name} is {value} at step {step}, batch {", ".join(ids[:SHOWN])}{more}; '
-            + (f'the last good checkpoint in {self.workdir} is step {good}' if good else NO_GOOD)
-            + ': lower the learning rate or the strengths, or set config.optimizer.clip'
-        )
-
-    def _stop(self, done: int, number: int) -> NoReturn:
-        """End after a signal. Of several processes, all of which have saved, this is no failure."""
-        self.trainer.saver.wait()
-        _say(f'signal {number}: saved at step {done}; the same command continues from there')
-        raise SystemExit(128 + number if jax.process_count() == 1 else 0)
-
-
-def _say(text: str) -> None:
-    if is_main():
-        print(text, flush=True)

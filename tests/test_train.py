@@ -55,6 +55,8 @@ def test_pmap_through_main_equals_jit_with_a_norm_group_per_device(tmp_path):
 @pytest.mark.parametrize(
     ('fields', 'error', 'text'),
     [
+        ({'train.patience': -1}, ValueError, 'config.train.patience counts'),
+        ({'train.patience': 2, 'train.evaluate_every': 0.0}, ValueError, 'evaluate_every above 0'),
         (
             {'optimizer.learning_rate': 1e38, 'optimizer.clip': 0.0},
             FloatingPointError,
@@ -92,6 +94,30 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r'checkpoints/6 does not fit this model') as caught:
         train.run(other, tmp_path / 'two')
     assert '\n' not in str(caught.value)
+
+
+def test_training_ends_where_validation_gets_no_better(tmp_path):
+    """Where it ends follows from the scores of a run that goes on; started again, it ends there."""
+    fields = {'train.epochs': 4, 'train.evaluate_every': 0.34, 'train.select': 'best'}
+    train.run(small_run('baseline', devices=1, **fields), tmp_path / 'whole')
+    lines = read_metrics(tmp_path / 'whole' / 'metrics.jsonl')
+    scores = {line['step']: line['auc'] for line in lines if line['split'] == 'val'}
+    best, end = 0, max(scores)
+    for step, score in scores.items():
+        if score >= scores.get(best, 0):  # of equal ones the later
+            best = step
+        if step - best == 4:  # two evaluations, two steps apart
+            end = step
+            break
+    assert best < end < max(scores)
+    config = small_run('baseline', devices=1, **fields, **{'train.patience': 2})
+    results = train.run(config, tmp_path / 'w')
+    assert results['step'] == best
+    assert final_state(tmp_path / 'w')[0] == end
+    for name in ('DONE', 'results.json'):
+        (tmp_path / 'w' / name).unlink()
+    assert train.run(config, tmp_path / 'w') == results
+    assert final_state(tmp_path / 'w')[0] == end
 
 
 def test_bfloat16_trains_with_float32_parameters():

@@ -9,22 +9,24 @@ in training and validation; test splits hold the same lesions with other correla
                     (0.05, 0.9)
     cameras=skewed  aligned (as in training), uniform, reversed, unseen (four other cameras);
                     cameras=unskewed has the same test splits without the skew in training
+    tones=light     training on skin of types I and II, tests type_1 to type_6 of all: the same
+                    lesions on other skin; tones=even trains on all of them
 
 Training classes are equally frequent, or as in HAM10000 when there are seven; test classes are
 always equally frequent, so that balanced accuracy is measured as well on the rare ones.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from skinjax.data import artefacts, cameras, gallery, latents
-from skinjax.data.canvas import STREAMS, generator
+from skinjax.data import artefacts, cameras, gallery, latents, tones
+from skinjax.data.population import Population, draw
 from skinjax.data.records import UNKNOWN, DataSet, Records, choices
-from skinjax.data.rendering import ITA_MEAN, ITA_SD, Picture, compose, render, skin_tone
+from skinjax.data.rendering import ITA_MEAN, ITA_SD, Picture, compose, render
 
 __all__ = ['DEFAULTS', 'Picture', 'build', 'render', 'sheet', 'variables']
 
@@ -46,6 +48,9 @@ DEFAULTS: dict[str, Any] = {
     # 'unskewed': as 'skewed' in the test splits alone.
     'cameras': 'uniform',
     'camera_skew': 1.5,
+    # Skin: 'normal' with this mean and standard deviation of the typology angle, or 'light': types
+    # I and II in training, each type in tests, or 'even': the same tests, every type in training.
+    'tones': tones.NORMAL,
     'ita_mean': ITA_MEAN,
     'ita_sd': ITA_SD,
     # Of the test pictures; with this one their own Bayes AUC is 0.9698 for two classes.
@@ -54,10 +59,10 @@ DEFAULTS: dict[str, Any] = {
 
 _BACKGROUND = ('hair', 'bubbles')
 _SELECTIONS = {'balanced': (0.5, 0.5), 'reversed': (0.9, 0.05), 'aligned': (0.05, 0.9)}
-# Splits use different indices, so that they differ even with the same seed.
 # Splits in which neither artefact nor camera tells the class.
-UNSKEWED = ('plain', 'marked', 'balanced', 'uniform', 'unseen')
-_OFFSETS = {'train': 0, 'val': 1 << 32, 'test': 2 << 32}
+UNSKEWED = (
+    'plain', 'marked', 'balanced', 'uniform', 'unseen', *(tones.split(k) for k in range(1, 7)),
+)  # fmt: skip
 # Chardon et al. 1991: type I above 55 degrees, ..., type VI below 10.
 _ITA_LIMITS = (10.0, 19.0, 28.0, 41.0, 55.0)
 
@@ -74,18 +79,17 @@ def build(config, seed: int) -> DataSet:
     """
     _check(config, seed)
     table = {
-        'train': _table(config, seed, 'train', config.n_train),
-        'val': _table(config, seed, 'val', config.n_val),
-        'test': _table(config, config.test_seed, 'test', config.n_test),
+        'train': draw(config, seed, 'train', config.n_train),
+        'val': draw(config, seed, 'val', config.n_val),
+        'test': draw(config, config.test_seed, 'test', config.n_test),
     }
     lenses = cameras.given_class(config.camera_skew if config.cameras == 'skewed' else 0.0)
     splits = {
-        name: _records(config, name, t, _choose(t, config.skew), _cameras(t, lenses))
+        name: _records(config, name, t, t.having(config.skew), t.cameras(lenses))
         for name, t in table.items()
         if name != 'test'
     }
-    study = _artefact_splits if config.cameras == 'uniform' else _camera_splits
-    splits.update(study(config, table['test']))
+    splits.update(_study(config)(config, table['test']))
     return DataSet(
         name='synthetic',
         classes=latents.CLASSES[config.classes],
@@ -103,68 +107,28 @@ def build(config, seed: int) -> DataSet:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Table:
-    """What is decided about the pictures of a split before they are drawn."""
-
-    name: str
-    seed: int
-    indices: Int[np.ndarray, ' n']
-    labels: Int[np.ndarray, ' n']
-    malignant: Int[np.ndarray, ' n']
-    latents: Float[np.ndarray, 'n l']
-    ita: Float[np.ndarray, ' n']
-    chance: Float[np.ndarray, 'n 4']  # uniform, for the camera, the artefact, hair and bubbles
+def _study(config):
+    """What makes the test splits."""
+    if config.tones != tones.NORMAL:
+        return _tone_splits
+    return _artefact_splits if config.cameras == 'uniform' else _camera_splits
 
 
-def _table(config, seed: int, name: str, n: int) -> _Table:
-    offset, k = _OFFSETS[name], config.classes
-    indices = np.arange(n) + offset
-    labels = np.repeat(np.arange(k, dtype=np.int32), _counts(n, k, name == 'test'))
-    generator(seed, offset, STREAMS['order']).shuffle(labels)
-    means = latents.class_means(k, config.bayes_auc)
-    z = [latents.sample(seed, int(i), means[y]) for i, y in zip(indices, labels, strict=True)]
-    ita = [skin_tone(seed, int(i), config.ita_mean, config.ita_sd) for i in indices]
-    chance = [generator(seed, int(i), STREAMS['table']).random(4) for i in indices]
-    malignant = np.array(latents.MALIGNANT[k], np.int32)[labels]
-    return _Table(
-        name,
-        seed,
-        indices,
-        labels,
-        malignant,
-        np.array(z).reshape(n, means.shape[1]),
-        np.array(ita),
-        np.array(chance).reshape(n, 4),
-    )
+def _tone_splits(config, table: Population) -> dict[str, Records]:
+    """The same lesions on skin of each type."""
+    nobody, camera = table.having((0.0, 0.0)), table.cameras(cameras.given_class(0.0))
+    splits = {}
+    for kind in range(1, 7):
+        ita = tones.draw(table.seed, table.indices, (kind,))
+        other = dataclasses.replace(table, ita=ita)
+        splits[tones.split(kind)] = _records(config, tones.split(kind), other, nobody, camera)
+    return splits
 
 
-def _counts(n: int, classes: int, equal: bool) -> Int[np.ndarray, ' k']:
-    """Pictures per class, by largest remainders; no class is left without any if n allows."""
-    weights = np.ones(classes) if equal else np.array(latents.PROPORTIONS[classes], float)
-    at_least = 1 if n >= classes else 0
-    share = (n - at_least * classes) * weights / weights.sum()
-    counts = np.floor(share).astype(int)
-    first = np.argsort(counts - share, kind='stable')[: n - at_least * classes - counts.sum()]
-    counts[first] += 1
-    return counts + at_least
-
-
-def _choose(table: _Table, rates: Sequence[float]) -> Int[np.ndarray, ' n']:
-    """Who has the artefact, given its probability: (benign, malignant) or one for each class."""
-    which = table.malignant if len(rates) == 2 else table.labels
-    return (table.chance[:, 1] < np.array(rates)[which]).astype(np.int32)
-
-
-def _cameras(table: _Table, rates: Float[np.ndarray, '2 c']) -> Int[np.ndarray, ' n']:
-    limits = np.cumsum(rates, 1)[:, :-1][table.malignant]
-    return (table.chance[:, :1] >= limits).sum(1).astype(np.int32)
-
-
-def _artefact_splits(config, table: _Table) -> dict[str, Records]:
+def _artefact_splits(config, table: Population) -> dict[str, Records]:
     """Two renderings of the same lesions, and selections that share their pixels."""
-    camera = _cameras(table, cameras.given_class(0.0))
-    nobody, everybody = _choose(table, (0.0, 0.0)), _choose(table, (1.0, 1.0))
+    camera = table.cameras(cameras.given_class(0.0))
+    nobody, everybody = table.having((0.0, 0.0)), table.having((1.0, 1.0))
     splits = {'plain': _records(config, 'plain', table, nobody, camera)}
     if config.artefact == NONE:
         return splits
@@ -172,7 +136,7 @@ def _artefact_splits(config, table: _Table) -> dict[str, Records]:
     if config.cache:
         splits = {name: records.cached() for name, records in splits.items()}
     for name, rates in _SELECTIONS.items():
-        present = _choose(table, rates)
+        present = table.having(rates)
         records = _records(config, name, table, present, camera)
         sources = np.where(present == 1, 'marked', 'plain')
         splits[name] = dataclasses.replace(records, read=_read_from(dict(splits), sources))
@@ -188,13 +152,13 @@ def _read_from(splits: Mapping[str, Records], sources: np.ndarray):
     return read
 
 
-def _camera_splits(config, table: _Table) -> dict[str, Records]:
+def _camera_splits(config, table: Population) -> dict[str, Records]:
     """The same lesions, photographed by other cameras."""
     skewed = cameras.given_class(config.camera_skew)
     choices = {
-        'aligned': _cameras(table, skewed),
-        'uniform': _cameras(table, cameras.given_class(0.0)),
-        'reversed': _cameras(table, skewed[::-1]),
+        'aligned': table.cameras(skewed),
+        'uniform': table.cameras(cameras.given_class(0.0)),
+        'reversed': table.cameras(skewed[::-1]),
         'unseen': cameras.SEEN + (table.chance[:, 0] * cameras.UNSEEN).astype(np.int32),
     }
     present = np.zeros_like(table.labels)
@@ -202,7 +166,11 @@ def _camera_splits(config, table: _Table) -> dict[str, Records]:
 
 
 def _records(
-    config, split: str, table: _Table, present: Int[np.ndarray, ' n'], camera: Int[np.ndarray, ' n']
+    config,
+    split: str,
+    table: Population,
+    present: Int[np.ndarray, ' n'],
+    camera: Int[np.ndarray, ' n'],
 ) -> Records:
     has = {
         name: (table.chance[:, 2 + i] < config[name]).astype(np.int32)
@@ -235,7 +203,7 @@ def _records(
     )
 
 
-def _columns(config, table: _Table, camera: Int[np.ndarray, ' n']) -> dict[str, np.ndarray]:
+def _columns(config, table: Population, camera: Int[np.ndarray, ' n']) -> dict[str, np.ndarray]:
     means = latents.class_means(config.classes, config.bayes_auc)
     columns = {
         'ita': table.ita,
@@ -277,6 +245,13 @@ def _check(config, seed: int) -> None:
             f"cameras={config.cameras!r} studies the camera alone: set artefact='none'; "
             f'found artefact={config.artefact!r}'
         )
+    if config.tones not in tones.CHOICES:
+        raise ValueError(f'unknown tones {config.tones!r}; {choices(config.tones, tones.CHOICES)}')
+    if config.tones != tones.NORMAL and (config.cameras, config.artefact) != ('uniform', NONE):
+        raise ValueError(
+            f"tones={config.tones!r} studies the skin alone: set artefact='none' and "
+            f"cameras='uniform'; found {config.artefact!r} and {config.cameras!r}"
+        )
     latents.class_means(config.classes, config.bayes_auc)
     rates = {'skew': config.skew, 'hair': (config.hair,), 'bubbles': (config.bubbles,)}
     for name, values in rates.items():
@@ -302,6 +277,9 @@ def _describe(config) -> str:
     text = f'Synthetic lesions of {config.classes} classes, Bayes AUC {config.bayes_auc:g}'
     if config.cameras == 'skewed':
         return f'{text}; the camera depends on the class (skew {config.camera_skew:g})'
+    if config.tones != tones.NORMAL:
+        known = 'types I and II' if config.tones == tones.LIGHT else 'every type'
+        return f'{text}; in training skin of {known}, in tests of each type'
     if config.artefact == NONE:
         return f'{text}; no artefact depends on the class'
     rates = ' and '.join(f'{p:g}' for p in config.skew)

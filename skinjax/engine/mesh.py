@@ -142,3 +142,9 @@ def all_agree(answer: bool) -> bool:
 def is_main() -> bool:
     """Whether this process writes files and prints."""
     return jax.process_index() == 0
+
+
+def say(text: str) -> None:
+    """Print from the main process."""
+    if is_main():
+        print(text, flush=True)

@@ -267,6 +267,29 @@ def test_one_probability_for_each_class():
     np.testing.assert_array_equal(records.bias['ruler'], records.labels == 4)
 
 
+@pytest.mark.parametrize(('tones', 'known'), [('light', {1, 2}), ('even', {1, 2, 3, 4, 5, 6})])
+def test_tones_in_training_and_the_same_lesions_on_each_type(tones: str, known: set[int]):
+    data = build(tones=tones, artefact='none', n_train=600, n_val=20, n_test=40)
+    assert list(data.splits) == ['train', 'val', *(f'type_{k}' for k in range(1, 7))]
+    types, counts = np.unique(data.splits['train'].columns['skin_type'], return_counts=True)
+    assert set(types) == known
+    assert all(likely(count, 600, 1 / len(known)) for count in counts)
+    one, six = data.splits['type_1'], data.splits['type_6']
+    np.testing.assert_array_equal(one.groups, six.groups)
+    np.testing.assert_array_equal(one.read(0)['mask'], six.read(0)['mask'])
+    for k in range(1, 7):
+        np.testing.assert_array_equal(data.splits[f'type_{k}'].columns['skin_type'], k)
+    light, dark = (images(records, range(10)).mean() for records in (one, six))
+    assert dark < 0.75 * light
+    np.testing.assert_array_equal(
+        images(one, range(3)),
+        images(
+            build(tones=tones, artefact='none', n_train=6, n_val=4, n_test=40).splits['type_1'],
+            range(3),
+        ),
+    )
+
+
 def test_every_class_is_in_a_small_training_set():
     records = build(classes=7, n_train=30, n_val=7, n_test=7).splits['train']
     assert set(records.labels) == set(range(7))
@@ -279,6 +302,9 @@ def test_every_class_is_in_a_small_training_set():
         ({'cameras': 'skwed'}, "did you mean 'skewed'"),
         ({'cameras': 'skewed'}, "set artefact='none'"),
         ({'cameras': 'unskewed'}, "set artefact='none'"),
+        ({'tones': 'lihgt'}, "did you mean 'light'"),
+        ({'tones': 'light'}, 'studies the skin alone'),
+        ({'tones': 'even', 'artefact': 'none', 'cameras': 'skewed'}, 'studies the skin alone'),
         ({'skew': (0.0, 1.5)}, 'skew must hold probabilities'),
         ({'skew': (0.1,)}, 'skew must have 2 entries'),
         ({'hair': -0.1}, 'hair must hold probabilities'),
