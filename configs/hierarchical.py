@@ -10,10 +10,15 @@
     cbam         the same with CBAM after the encoder
     ham10000     MobileNetV2 with ImageNet weights, 224 x 224 pixels; lesions undivided
     isic2018     the same, with the official test images where they are there
-    published    HAM10000, VGG-16 (vgg16.pth), 299 x 299 pixels and the published schedule: Adam at
-                 1e-6, divided by ten after half and three quarters of 120 epochs, batches of 20
+    published    HAM10000 as published: VGG-16 (vgg16.pth), 299 x 299 pixels, two levels, greedy
+                 decoding without constraint, no weights, Adam at 1e-6, divided by ten after half
+                 and three quarters of 120 epochs, batches of 20
 
-results.json has the figures of each level under `hierarchy`, figures/ where the network looked.
+What `published` does not take over: label embeddings from co-occurrence (here random), their file
+of ImageNet weights and its scaling of the images (here torchvision's), their augmentation (here
+flips and transposes), their folds. results.json has the figures of each level under `hierarchy`,
+figures/ where the network looked. `--config.objective.weights=cb`, es, spl, ohem or cb+ohem says
+how much an image counts (configs/weighting.py).
 """
 
 from skinjax import config as configs
@@ -21,6 +26,7 @@ from skinjax import recipes, taxonomy
 
 VARIANTS = ('', 'two_levels', 'flat', 'cbam', 'ham10000', 'isic2018', 'published')
 REAL = ('ham10000', 'isic2018', 'published')
+TREES = {'two_levels': taxonomy.ORIGIN, 'published': taxonomy.ORIGIN, 'flat': {}}
 
 
 def get_config(variant: str = ''):
@@ -29,13 +35,14 @@ def get_config(variant: str = ''):
         raise ValueError(
             f'unknown variant {variant!r} of hierarchical: choose one of {", ".join(VARIANTS[1:])}'
         )
-    tree = {'two_levels': taxonomy.ORIGIN, 'flat': {}}.get(variant, taxonomy.LESIONS)
+    tree = TREES.get(variant, taxonomy.LESIONS)
     if variant not in REAL:
         tree = taxonomy.renamed(tree, taxonomy.CODES)
     objective = configs.plugin('objectives', 'hierarchical', taxonomy=tree)
     source = {'published': 'ham10000'}.get(variant, variant) if variant in REAL else 'synthetic'
     config = configs.train(objective, source, model(variant))
     if variant == 'published':
+        config.objective.update(decoding='greedy', constrained=False)
         config.data.update(image_size=299, batch_size=20)
         config.optimizer.update(name='adam', learning_rate=1e-6, schedule='step')
         config.optimizer.decay_at = (0.5, 0.75)

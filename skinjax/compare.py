@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from skinjax import comparison, jobs, rundir
 from skinjax import config as configs
-from skinjax import figures, jobs, rundir, tables
 from skinjax.bootstrap import mean_interval, paired_interval
 from skinjax.data.records import choices
-from skinjax.document import Figure, Section, Table, write_report
 from skinjax.engine.writer import write_atomic, write_json
 from skinjax.measures import fold_aucs
 from skinjax.predictions import Predictions
 
 Values = dict[str, dict[str, list[float]]]  # method -> column -> one value a seed
-FREE = ('seeds', 'jobs', 'columns', 'drawn', 'order', 'note')  # fields that may change later
+# Fields that may change later.
+FREE = ('seeds', 'jobs', 'columns', 'support', 'drawn', 'order', 'note')
 ADDED = ('add_purified', 'add_generated')  # fields of config.data that name folders
 
 
@@ -50,11 +50,11 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         if todo:
             jobs.execute(todo, config.jobs)
         values = collect(config, planned)
-        summary = summarise(config, values)
+        summary = summarise(config, values) | {'support': support(config, planned)}
         if config.folds:
             summary['folds'] = cross_validation(config, planned)
         write_json(workdir / 'comparison.json', {**summary, 'values': values})
-        text = publish(config, summary, values, workdir)
+        text = comparison.publish(config, summary, values, workdir)
         write_atomic(workdir / 'DONE', f'{len(planned)} runs\n')
     print(f'{text}\nreport: {workdir}/report.html', flush=True)
     return summary
@@ -80,6 +80,7 @@ def check(config: Any) -> None:
         ('ceiling', [config.ceiling] if config.ceiling else [], config.runs),
         ('order', config.order, config.runs),
         ('drawn', config.drawn, columns),
+        ('support', [column for column, _ in config.support], columns),
     ):
         if unknown := [name for name in names if name not in known]:
             what = 'columns' if known is columns else 'runs'
@@ -144,6 +145,16 @@ def collect(config: Any, planned: Mapping[tuple[str, int, int], tuple[Any, Path]
             each = [lookup(results, path) for results in folds]
             values[name][column].append(float(np.mean(each)))
     return values
+
+
+def support(config: Any, planned: Mapping[Any, tuple[Any, Path]]) -> dict[str, tuple[int, int]]:
+    """Fewest and most rows behind each column of `config.support`, over all runs that tell."""
+    found = [rundir.read_results(folder) for _, folder in planned.values()]
+    counts = {
+        column: [n for n in (lookup(results, path) for results in found) if np.isfinite(n)]
+        for column, path in config.support
+    }
+    return {column: (int(min(n)), int(max(n))) for column, n in counts.items() if n}
 
 
 def _check_columns(config: Any, found: Sequence[dict[str, Any]]) -> None:
@@ -228,57 +239,3 @@ def cross_validation(config: Any, planned: Mapping[Any, tuple[Any, Path]]) -> di
         }
         for name, rows in found.items()
     }
-
-
-def publish(config: Any, summary: dict[str, Any], values: Values, workdir: Path) -> str:
-    """Write table.md, figures/comparison.png and report.html; return the table as text."""
-    order = [*config.order, *(n for n in sorted(config.runs) if n not in config.order)]
-    methods, columns = summary['methods'], [column for column, _ in config.columns]
-    rows = [[name, *(methods[name][c] for c in columns)] for name in order]
-    found = [Table(f'Mean ± sd over {len(config.seeds)} seeds', ['method', *columns], rows)]
-    if config.reference:
-        others = [name for name in order if name != config.reference]
-        header = ['method', *columns]
-        found.append(
-            Table(
-                f'Difference to {config.reference}, paired by seed, with 95 % t interval',
-                header,
-                [[n, *(_signed(methods[n][c]['difference']) for c in columns)] for n in others],
-            )
-        )
-        others = [name for name in others if name != config.ceiling]
-        if config.ceiling:
-            shares = [
-                [n, *(_percent(methods[n][c]['share_of_gap']) for c in columns)] for n in others
-            ]
-            found.append(
-                Table(
-                    f'Share of the gap from {config.reference} to {config.ceiling}', header, shares
-                )
-            )
-    if 'folds' in summary:
-        kinds = ('pooled', 'ranked', 'mean')
-        cross = [[n, *(summary['folds'][n][kind] for kind in kinds)] for n in order]
-        found.append(Table('AUC over the held-out folds', ['method', *kinds], cross))
-    drawn = {n: {c: values[n][c] for c in columns if c in config.drawn} for n in order}
-    picture = figures.comparison_figure(drawn, 'AUC')
-    (workdir / 'figures').mkdir(exist_ok=True)
-    write_atomic(workdir / 'figures' / 'comparison.png', picture)
-    text = '\n'.join(f'{t.caption}\n\n{tables.markdown_table(t.header, t.rows)}' for t in found)
-    write_atomic(workdir / 'table.md', text)
-    alt = 'A dot for every run and the mean with its interval, for each method and test set'
-    sections = [Section('Comparison', config.note, found, [Figure(picture, alt)])]
-    write_report(workdir / 'report.html', f'{workdir.name}: {len(order)} methods', sections)
-    return '\n\n'.join(f'{t.caption}\n{tables.console_table(t.header, t.rows)}' for t in found)
-
-
-def _percent(share: float) -> str:
-    return f'{100 * share:.0f} %' if np.isfinite(share) else tables.NONE
-
-
-def _signed(block: Mapping[str, float]) -> str:
-    if not np.isfinite(block['mean']):
-        return tables.NONE
-    if not np.isfinite(block['low']):  # one seed has no interval
-        return f'{block["mean"]:+.3f}'
-    return f'{block["mean"]:+.3f} ({block["low"]:+.3f} to {block["high"]:+.3f})'

@@ -29,7 +29,7 @@ from skinjax.engine.writer import Progress, duration, read_json, write_atomic, w
 # Fields of config.data that change the rows or the images.
 CHANGING = (
     'skew_artefact', 'group_duplicates', 'purify', 'add_purified', 'add_generated', 'balance',
-    'only',
+    'only', 'label_noise',
 )  # fmt: skip
 PROBLEMS = ('id', 'split', 'file', 'kind', 'problem')
 DUPLICATES = (

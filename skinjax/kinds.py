@@ -35,6 +35,31 @@ def _synthesis() -> configs.Config:
     return configs.make(values).lock()
 
 
+def stylise(source: str = '') -> configs.Config:
+    """Defaults of kind 'generate' with a style, for a data source; '' is 'synthetic'."""
+    from skinjax import style_gate
+
+    data = {**records.COMMON, **configs.plugin('data', source or 'synthetic')}
+    if source not in ('', 'synthetic'):
+        data['image_size'] = 256
+    before = [name for name in configs.siblings('editors') if name != 'style']
+    values = {
+        'kind': 'generate',
+        'seed': 0,
+        'data': {**data, 'with_mask': True, 'cache': False},
+        'split': 'train',  # whose images are styled
+        'n': 0,  # of them, evenly over the split; 0: all
+        'chain': (),  # editors that come first, such as segment for lesion masks
+        'editors': {name: dict(configs.find('editors', name).DEFAULTS) for name in before},
+        'style': dict(configs.find('editors', 'style').DEFAULTS),
+        'gate': dict(style_gate.DEFAULTS),
+        'classifier': '',  # directory of a run whose predictions are compared
+        'batch_size': 8,  # images that are styled at once
+        'workers': 0,  # threads; 0: as many as there are cores, or 1 where a network styles
+    }
+    return configs.make(values).lock()
+
+
 def inspect(source: str = '') -> configs.Config:
     """Defaults of kind 'inspect' for a data source; '' is 'synthetic'."""
     from skinjax.data import duplicates
@@ -183,6 +208,7 @@ def compare(runs: dict[str, configs.Config], **fields: Any) -> configs.Config:
         'reference': '',  # the run that differences are taken to
         'ceiling': '',  # the run that marks what is possible
         'columns': (),  # (heading, dotted path in results.json), ...
+        'support': (),  # (heading, dotted path of the number of rows behind it), ...
         'drawn': (),  # columns in the picture
         'order': tuple(runs),
         'note': '',  # shown above the table

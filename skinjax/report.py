@@ -6,7 +6,7 @@ What `build_run_report` reads of `results.json`; every block may be missing:
      "threshold": {"value": 0.31, "rule": "youden", "split": "val"},
      "splits": {SPLIT: evaluate_table(...)},
      "probes": {VARIABLE: {"split": SPLIT, "linear": probe(...), "mlp": probe(...)}},
-     "insertion": {ARTEFACT: insertion(...)},
+     "insertion": {ARTEFACT: insertion(...)}, "hierarchy": {SPLIT: taxonomy.measure(...)},
      "remarks": [SENTENCE], "data": {NAME: value}, "versions": {NAME: value}}
 
 Splits of segmentation and inpainting hold means of images, and their groups values without cells.
@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skinjax import figures, generation_report
+from skinjax import figures, generation_report, taxonomy
 from skinjax.document import Figure, Section, Table, write_report
 from skinjax.engine.writer import read_json, read_metrics, write_atomic
 from skinjax.pictures import class_examples, embed, folder_examples
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 BUDGET = 1_350_000
 _GROUP_FIGURES = 8
 _KNOWN = (
-    'step', 'seed', 'threshold', 'splits', 'probes', 'insertion', 'remarks', 'data', 'versions',
+    'step', 'seed', 'threshold', 'splits', 'probes', 'insertion', 'hierarchy', 'remarks', 'data',
+    'versions',
 )  # fmt: skip
 _EXAMPLES = 6  # pictures of each class
 
@@ -75,7 +76,8 @@ def build_run_report(
         write_atomic(workdir / 'figures' / f'{stem}.png', figure.image)
     sections = [*_results(results, list(curves.values())), *generation_report.sections(results)]
     sections += _groups(results)
-    sections += [*_probes(results), *_insertion(results), *_remarks(results)]
+    sections += [*_probes(results), *_insertion(results), *taxonomy.sections(results)]
+    sections += _remarks(results)
     sections += _training(workdir)
     sections += _examples(data, beside)
     used = sum(len(figure.image) for section in sections for figure in section.figures)

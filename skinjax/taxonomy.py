@@ -16,6 +16,7 @@ from jaxtyping import Bool, Int
 
 from skinjax.bootstrap import interval, proportion, resample_confusions
 from skinjax.data.records import choices
+from skinjax.document import Section, Table
 from skinjax.measures import class_means, confusion
 from skinjax.predictions import Predictions
 
@@ -49,12 +50,14 @@ class Taxonomy:
     """A checked tree; see `read`.
 
     Attributes:
-        nodes: their paths.
+        nodes: their paths, joined by '/'.
+        names: the last part of each path.
         paths: node of each class at each level.
         parents: of each node; ROOT at the first level.
     """
 
     nodes: tuple[str, ...]
+    names: tuple[str, ...]
     paths: Int[np.ndarray, 'c l']
     parents: Int[np.ndarray, ' v']
 
@@ -76,20 +79,18 @@ class Taxonomy:
         before = np.append(np.arange(len(self.nodes)), ROOT)
         return self.parents[None, :] == before[:, None]
 
-    def short(self, node: int) -> str:
-        """The last part of a node's path."""
-        return self.nodes[node].rpartition('/')[2]
-
 
 def read(tree: Tree, classes: Sequence[str]) -> Taxonomy:
     """The taxonomy of a tree over the classes of a data set.
 
     Raises:
-        ValueError: a class is unknown, missing or there twice, a node has no children, or classes
-            stand at different depths; the message names class or node.
+        ValueError: a class is unknown, missing or there twice, a node is neither a mapping nor a
+            sequence of names, or has no children, or classes stand at different depths; the
+            message names class or node.
     """
     found: dict[str, tuple[str, ...]] = {}
-    for path in _leaves(tree if len(tree) else tuple(classes), ()):
+    empty = isinstance(tree, Mapping | Sequence) and not tree
+    for path in _leaves(tuple(classes) if empty else tree, ()):
         *_, name = path
         if name not in classes:
             raise ValueError(
@@ -100,7 +101,8 @@ def read(tree: Tree, classes: Sequence[str]) -> Taxonomy:
             raise ValueError(f'the taxonomy has class {name!r} twice: {found[name]} and {path}')
         found[name] = path
     if missing := [name for name in classes if name not in found]:
-        raise ValueError(f'the taxonomy has no place for class {missing[0]!r} of the data')
+        names = ', '.join(map(repr, missing))
+        raise ValueError(f'the taxonomy has no place for class {names} of the data')
     depth = max(map(len, found.values()))
     for name, path in found.items():
         if len(path) != depth:
@@ -113,9 +115,14 @@ def read(tree: Tree, classes: Sequence[str]) -> Taxonomy:
 
 def _leaves(tree: Tree, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """Path of each class."""
-    if not len(tree):
-        raise ValueError(f'node {"/".join(path)!r} of the taxonomy has no children')
+    where = f'node {"/".join(path)!r} of the taxonomy' if path else 'the taxonomy'
+    if isinstance(tree, str) or not isinstance(tree, Mapping | Sequence):
+        raise ValueError(f'{where} is {tree!r}: give a mapping of names, or a tuple of classes')
+    if not tree:
+        raise ValueError(f'{where} has no children')
     for name in tree:
+        if not isinstance(name, str):
+            raise ValueError(f'{where} has {name!r} below it: give a name there')
         if isinstance(tree, Mapping):
             yield from _leaves(tree[name], (*path, name))
         else:
@@ -130,7 +137,8 @@ def _numbered(paths: Sequence[tuple[str, ...]]) -> Taxonomy:
             nodes.setdefault(path[:level], len(nodes))
     table = [[nodes[path[:level]] for level in range(1, depth + 1)] for path in paths]
     parents = [nodes.get(node[:-1], ROOT) for node in nodes]
-    return Taxonomy(tuple(map('/'.join, nodes)), np.array(table), np.array(parents))
+    names = tuple(node[-1] for node in nodes)
+    return Taxonomy(tuple(map('/'.join, nodes)), names, np.array(table), np.array(parents))
 
 
 def measure(
@@ -153,31 +161,58 @@ def measure(
         seed: of the resamples.
 
     Returns:
-        levels: for each, nodes, accuracy and balanced_accuracy as {value, low, high}; mistakes:
-        count and severity (None without any); with `free` impossible: the share of paths that
-        the tree does not have, with its interval.
+        levels: for level_1, level_2, ... nodes, accuracy and balanced_accuracy as {value, low,
+        high}; mistakes: count and severity (None without any); with `free` inconsistent: the
+        share of paths that the tree does not have, with its interval.
     """
-    called, levels = table.predicted(), []
-    for nodes in taxonomy.paths.T:
+    called, levels = table.predicted(), {}
+    for number, nodes in enumerate(taxonomy.paths.T, 1):
         codes, index = np.unique(nodes, return_inverse=True)
         true, found = index[table.labels], index[called]
         matrix = confusion(true, found, len(codes))
         drawn = resample_confusions(true, found, len(codes), resamples, seed)
         name = 'balanced_accuracy'
-        levels.append(
-            {
-                'nodes': [taxonomy.nodes[code] for code in codes],
-                'accuracy': proportion(int((true == found).sum()), len(table)),
-                name: interval(float(class_means(matrix)[name]), class_means(drawn)[name]),
-            }
-        )
+        levels[f'level_{number}'] = {
+            'nodes': [taxonomy.nodes[code] for code in codes],
+            'accuracy': proportion(int((true == found).sum()), len(table)),
+            name: interval(float(class_means(matrix)[name]), class_means(drawn)[name]),
+        }
     heights = severity(taxonomy, table.labels, called)
     wrong = heights[heights > 0]
     mistakes = {'count': len(wrong), 'severity': float(wrong.mean()) if len(wrong) else None}
     block: dict[str, Any] = {'levels': levels, 'mistakes': mistakes}
     if free is not None:
-        block['impossible'] = proportion(int((~possible(taxonomy, free)).sum()), len(free))
+        block['inconsistent'] = proportion(int((~consistent(taxonomy, free)).sum()), len(free))
     return block
+
+
+def sections(results: Mapping[str, Any]) -> Iterator[Section]:
+    """The block `hierarchy` of results.json, `measure` of each split, for report.html."""
+    blocks = results.get('hierarchy') or {}
+    keys = ('accuracy', 'balanced_accuracy')
+    rows = [
+        [split, name.removeprefix('level_'), len(level['nodes']), *(level[key] for key in keys)]
+        for split, block in blocks.items()
+        for name, level in block['levels'].items()
+    ]
+    if rows:
+        header = ['split', 'level', 'nodes', 'accuracy', 'balanced accuracy']
+        mistakes = [
+            [
+                split,
+                *(block['mistakes'][key] for key in ('count', 'severity')),
+                block.get('inconsistent'),
+            ]
+            for split, block in blocks.items()
+        ]
+        text = (
+            'The severity of a mistake is the height of the lowest common ancestor of the true '
+            'and the called class. An inconsistent path is one that the network would choose, '
+            'level by level, although the taxonomy does not have it.'
+        )
+        kinds = ['split', 'mistakes', 'mean severity', 'inconsistent paths']
+        tables = [Table('Figures by level', header, rows), Table('Mistakes', kinds, mistakes)]
+        yield Section('Levels of the taxonomy', text, tables)
 
 
 def severity(
@@ -187,7 +222,7 @@ def severity(
     return (taxonomy.paths[labels] != taxonomy.paths[called]).sum(1)
 
 
-def possible(taxonomy: Taxonomy, free: Int[np.ndarray, 'n l']) -> Bool[np.ndarray, ' n']:
+def consistent(taxonomy: Taxonomy, free: Int[np.ndarray, 'n l']) -> Bool[np.ndarray, ' n']:
     """Whether each path goes from a child of the root to a child of each node before."""
     before = np.concatenate([np.full((len(free), 1), ROOT), free[:, :-1]], axis=1)
     return (taxonomy.parents[free] == before).all(1)

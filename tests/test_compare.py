@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from skinjax import compare, jobs, kinds, recipes, rundir
+from skinjax import compare, comparison, jobs, kinds, recipes, rundir
 from skinjax import config as configs
 from skinjax.engine.writer import write_json
 from skinjax.predictions import Predictions
@@ -69,6 +69,7 @@ def test_unknown_reference(tmp_path):
         ({'seeds': (3, 3)}, r'config.seeds is \(3, 3\): .* each of them once'),
         ({'jobs': 0}, 'config.jobs is 0'),
         ({'ceiling': 'b'}, "config.ceiling: 'b' is not among the runs"),
+        ({'support': (('x', 'n'),)}, "config.support: 'x' is not among the columns; known: none"),
         ({'order': ('a', 'bse')}, "config.order: 'bse' is not among the runs; known: 'a'"),
         (
             {'columns': COLUMNS, 'drawn': ('plian',)},
@@ -102,6 +103,28 @@ def test_a_column_that_no_run_has_is_named(tmp_path):
         collect('splits.plian.auc.value')
     with pytest.raises(ValueError, match=r"config.columns: .*no number; known: 'value'"):
         collect('splits.plain.auc')
+
+
+def test_the_rows_behind_a_column_stand_in_its_heading(tmp_path):
+    columns = (('x', 'value'), ('y', 'value'), ('z', 'value'))
+    config = kinds.compare(
+        {'a': small_run(), 'b': small_run()},
+        seeds=(0, 1),
+        reference='a',
+        columns=columns,
+        support=(('x', 'n.x'), ('y', 'n.y'), ('z', 'n.z')),
+    )
+    planned = compare.plan(config, tmp_path)
+    for (name, seed, _), (_, folder) in planned.items():
+        counts = {'x': 7, 'y': 23 - seed} | ({'z': None} if name == 'a' else {})
+        write_json(folder / 'results.json', {'value': 0.5, 'n': counts})
+    found = compare.support(config, planned)
+    assert found == {'x': (7, 7), 'y': (22, 23)}
+    values = compare.collect(config, planned)
+    summary = {**compare.summarise(config, values), 'support': found}
+    comparison.publish(config, summary, values, tmp_path)
+    text = (tmp_path / 'table.md').read_text()
+    assert text.count('| method | x (n = 7) | y (n = 22–23) | z |') == 2
 
 
 def test_the_directory_of_another_run_is_left_as_it_is(tmp_path):

@@ -136,7 +136,7 @@ def test_the_directory_of_an_older_version_is_no_other_run(tmp_path, made, secti
     path = tmp_path / 'config.json'
     values = json.loads(path.read_text())
     data = functools.reduce(dict.__getitem__, section, values)['data']
-    for field in ('only', 'add_generated', 'balance', 'allow_synthetic'):
+    for field in ('only', 'add_generated', 'balance', 'allow_synthetic', 'label_noise'):
         del data[field]  # they came later
     path.write_text(json.dumps(values))
     assert rundir.done(config, tmp_path)

@@ -49,6 +49,7 @@ VARIANTS = {  # besides ''; a comparison runs CLGR in all of its variants
     'compare_finetuning': ('ruler',),
     'compare_purification': ('hair', 'isic2017'),
     'compare_balancing': ('isic2017',),
+    'weighting': ('ce_ldam_drw',),
     'segment': ('isic2017', 'folder', 'full'),
     'inpaint': ('folder',),
     'finetune_isic2017': (*recipes.PLAIN_FINETUNING[1:], 'clgr_dark_corner'),
@@ -65,6 +66,7 @@ RANGES['kid'] = (-1000, 1000)
 WHOLE = ('', 'head')  # variants that keep their network: the others differ in data and strengths
 LIGHT = ('balance_isic2017',)  # files with the network of another
 SLOW = {  # variants that take the same paths as others
+    ('weighting', ''),
     ('compare_unlearning', 'paper'),
     ('compare_unlearning', 'full'),
     ('compare_unlearning', 'isic2017_instrument'),

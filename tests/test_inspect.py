@@ -227,6 +227,7 @@ def test_folds_and_what_is_refused(planted, tmp_path):
     assert [g['group'] for g in found['groups']['divided']] == ['patient-2']
     changing = {'skew_artefact': 'ruler', 'group_duplicates': 8, 'purify': 'hair'}
     changing |= {'add_generated': 'made', 'add_purified': 'x', 'balance': 'bisla', 'only': 'nevus'}
+    changing |= {'label_noise': 0.1}
     for field, value in changing.items():
         with pytest.raises(ValueError, match=rf'data\.{field}={value!r} changes the data for'):
             inspect.run(settings({**fields, f'data.{field}': value}), tmp_path / 'skew')

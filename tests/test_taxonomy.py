@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skinjax import taxonomy
+from skinjax import compare, taxonomy
 from skinjax.predictions import Predictions
 
 TREE = {'pet': {'cat': ('tabby', 'siamese'), 'dog': ('pug',)}, 'wild': {'cat': ('lynx',)}}
@@ -26,7 +26,7 @@ def test_nodes_are_whole_paths_level_by_level_in_the_order_of_the_classes(tree):
     assert tree.levels == 3
     assert tree.children(taxonomy.ROOT).tolist() == [0, 1]
     assert tree.children(4).tolist() == [7, 8] and not len(tree.children(8))
-    assert [tree.short(k) for k in (0, 4, 8)] == ['wild', 'cat', 'tabby']
+    assert [tree.names[k] for k in (0, 4, 8)] == ['wild', 'cat', 'tabby']
 
 
 def test_what_may_follow_what(tree):
@@ -35,13 +35,18 @@ def test_what_may_follow_what(tree):
     for node in range(9):
         assert np.flatnonzero(allowed[node]).tolist() == tree.children(node).tolist()
     paths = np.array([[1, 4, 8], [0, 4, 8], [1, 4, 5], [2, 5, 5], [0, 2, 5]])
-    assert taxonomy.possible(tree, paths).tolist() == [True, False, False, False, True]
+    assert taxonomy.consistent(tree, paths).tolist() == [True, False, False, False, True]
 
 
 def test_the_order_of_a_mapping_does_not_matter(tree):
     turned = {name: dict(reversed(part.items())) for name, part in reversed(TREE.items())}
     again = taxonomy.read(turned, CLASSES)
     assert again.nodes == tree.nodes and (again.paths == tree.paths).all()
+
+
+def test_a_name_may_have_a_slash():
+    tree = taxonomy.read({'big/small': ('a/b',), 'c': ('d',)}, ('a/b', 'd'))
+    assert tree.names == ('big/small', 'c', 'a/b', 'd') and tree.levels == 2
 
 
 @pytest.mark.parametrize('given', [{}, (), CLASSES])
@@ -59,11 +64,17 @@ def test_an_empty_tree_has_the_classes_alone(given):
             {'pet': ('tabby', 'siamse', 'pug'), 'wild': ('lynx',)},
             r"a class 'siamse' \(at 'pet/siamse'\) that the data do not.*mean 'siamese'",
         ),
-        ({'pet': ('tabby', 'pug'), 'wild': ('lynx',)}, "no place for class 'siamese'"),
+        ({'pet': ('tabby',), 'wild': ('lynx',)}, "no place for class 'pug', 'siamese' of"),
         ({**TREE, 'wild': {'cat': ()}}, "node 'wild/cat' of the taxonomy has no children"),
         ({**TREE, 'wild': {}}, "node 'wild' of the taxonomy has no children"),
         ({**TREE, 'wild': ('lynx',)}, "class 'lynx' at level 2, others at level 3"),
         ({**TREE, 'wild': {'cat': ('lynx', 'pug')}}, "class 'pug' twice"),
+        ({**TREE, 'wild': {'cat': ('lynx')}}, "node 'wild/cat' of the taxonomy is 'lynx': give"),
+        ({**TREE, 'wild': None}, "node 'wild' of the taxonomy is None: give a mapping"),
+        ({**TREE, 'wild': ({'cat': ('lynx',)},)}, r"node 'wild' .* has {'cat': .*give a name"),
+        ({**TREE, 'wild': {'cat': {'lynx': ()}}}, "node 'wild/cat/lynx' .* has no children"),
+        (None, 'the taxonomy is None: give a mapping of names, or a tuple of classes'),
+        ('lynx', "the taxonomy is 'lynx': give"),
     ],
 )
 def test_trees_that_do_not_fit_are_refused_by_name(given, text):
@@ -93,14 +104,16 @@ def test_figures_of_levels(tree):
     assert taxonomy.severity(tree, labels, called).tolist() == [0, 1, 2, 2]
     free = np.array([[0, 2, 5], [1, 4, 8], [1, 3, 5], [0, 4, 7]])
     found = taxonomy.measure(tree, table, free, resamples=20)
-    first, second, last = found['levels']
-    assert [level['accuracy']['value'] for level in found['levels']] == [1.0, 0.5, 0.25]
+    first, second, last = (found['levels'][f'level_{k}'] for k in (1, 2, 3))
+    for level, value in (('level_1', 1.0), ('level_2', 0.5), ('level_3', 0.25)):
+        path = f'hierarchy.test.levels.{level}.accuracy.value'  # as a comparison asks for it
+        assert compare.lookup({'hierarchy': {'test': found}}, path) == value
     assert first['balanced_accuracy']['value'] == 1.0
     assert second['nodes'] == ['wild/cat', 'pet/dog', 'pet/cat']
     assert second['balanced_accuracy']['value'] == pytest.approx((1 + 0 + 1 / 2) / 3)
     assert last['balanced_accuracy']['value'] == 0.25
     assert found['mistakes'] == {'count': 3, 'severity': pytest.approx(5 / 3)}
-    assert found['impossible']['value'] == 0.5
+    assert found['inconsistent']['value'] == 0.5
     right = Predictions(np.arange(4).astype(str), labels, np.eye(4)[labels])
     found = taxonomy.measure(tree, right, resamples=20)
-    assert found['mistakes'] == {'count': 0, 'severity': None} and 'impossible' not in found
+    assert found['mistakes'] == {'count': 0, 'severity': None} and 'inconsistent' not in found

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skinjax.data import balancing, duplicates, mixing
+from skinjax.data import balancing, duplicates, label_noise, mixing
 from skinjax.data.balance import PLANS, SAMPLINGS, SKEW_COMPAT, associations, with_skew
 from skinjax.data.records import UNKNOWN, DataSet, Records, choices
 from skinjax.data.splits import check_no_leak, refold
@@ -29,10 +29,11 @@ def load(
     `config.fold` of a seeded, stratified and grouped k-fold, 'train' the others; further splits
     stay as they are. With `config.on_error='skip'` every image is read once, and rows whose image
     cannot be read are left out. With `config.group_duplicates` every image is read too, and near
-    duplicates are one group (`duplicates.join`). Once the rows are divided, purified copies and
-    generated images may join the training split (`mixing.with_more`), `config.only` reduces all
-    splits to one class, and with `config.skew_artefact` the training rows, and only those, are
-    skewed (`balance.skew`).
+    duplicates are one group (`duplicates.join`). Once the rows are divided, `config.label_noise`
+    replaces training labels (`label_noise.with_flipped`), which later copies of an image share;
+    purified copies and generated images may join the training split (`mixing.with_more`),
+    `config.only` reduces all splits to one class, and with `config.skew_artefact` the training
+    rows, and only those, are skewed (`balance.skew`).
 
     Args:
         build: of the source module.
@@ -44,9 +45,10 @@ def load(
     Returns:
         The data set. `info` has been given 'association' (Cramér's V of each bias variable with
         the label over the training rows that know it), 'notes' where there is something to tell,
-        with 'skip' 'skipped': a list of (split, id, error), with added rows 'mixed': how many of
-        which kind each class has, and with `skew_artefact` 'skewed': the artefact, and how many
-        rows were left out and added.
+        with 'skip' 'skipped': a list of (split, id, error), with `label_noise` the same name: how
+        many labels of each class are wrong, with added rows 'mixed': how many of which kind each
+        class has, and with `skew_artefact` 'skewed': the artefact, and how many rows were left out
+        and added.
 
     Raises:
         ValueError, FileNotFoundError: as the source, `check_splits` and `check_no_leak`.
@@ -71,6 +73,11 @@ def load(
     dataset = _looked_at(dataset, config, info)
     if config.folds:
         dataset = refold(dataset, config.folds, config.fold, seed)
+    if config.label_noise:
+        dataset, facts = label_noise.with_flipped(dataset, config.label_noise, seed)
+        info['label_noise'] = facts
+        wrong = sum(facts['flipped'].values())
+        _note(info, f'{wrong} of {facts["rows"]} training labels are wrong on purpose')
     if any(config[field] for field in mixing.FIELDS):
         dataset, info['mixed'] = mixing.with_more(dataset, config, cache=fits)
         _note(info, *mixing.remarks(config))
@@ -137,6 +144,8 @@ def check_options(config: Any) -> None:
     for field, least in least_of.items():
         if config[field] < least:
             raise ValueError(f'data.{field} must be at least {least}, found {config[field]}')
+    if not 0 <= config.label_noise < 1:
+        raise ValueError(f'data.label_noise={config.label_noise}; expected 0 (none) to below 1')
     if not 0 <= config.group_duplicates <= 64:
         raise ValueError(
             f'data.group_duplicates={config.group_duplicates}; expected 0 (off) to 64 bits'

@@ -37,6 +37,8 @@ COMMON: dict[str, Any] = {
     # Near duplicates (images whose hashes differ in so many bits, see duplicates.py) count as one
     # group, which no split may divide; 0 = not searched. Calibrated: 12.
     'group_duplicates': 0,
+    # Share of the training labels that are replaced by another class; see label_noise.py.
+    'label_noise': 0.0,
     'on_error': 'raise',  # or 'skip': leave unreadable images out, and report them
     # Training rows beside the source's own (see mixing.py): folders, several joined by commas.
     'add_purified': '',  # of kind 'purify': what editors made of the training images

@@ -61,10 +61,13 @@ class Moment:
     Attributes:
         keys: [b] one key per example of the batch, the same however the batch is divided.
         step: number of batches seen before this one.
+        axis: name of the mapped axis under `jax.pmap`, over which a loss may gather what it must
+            know of the whole batch. Sums and means are the engine's.
     """
 
     keys: Key[Array, ' b']
     step: Int[Array, '']
+    axis: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

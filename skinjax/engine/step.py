@@ -60,7 +60,7 @@ def make_step(
         for phase in objective.phases:
             for _ in range(phase.repeat):
                 stream += 1
-                moment = Moment(example_keys(key, stream, batch, axis), state.step)
+                moment = Moment(example_keys(key, stream, batch, axis), state.step, axis)
                 run = functools.partial(update, phase, batch, moment)
                 if phase.when is not None:
                     now = lax.cond(
@@ -105,7 +105,7 @@ def _total(phase: Phase, rest, model, batch: Batch, moment: Moment, accumulate: 
 
     def run(own, piece: Batch, keys: Array) -> tuple[Output, dict[str, Array]]:
         variables: Variables = {'params': {**rest, **own}, **model}
-        out = phase.loss(variables, piece, Moment(keys, moment.step))
+        out = phase.loss(variables, piece, Moment(keys, moment.step, axis))
         return out, {name: weighted_sum(loss) for name, loss in out.losses.items()}
 
     def total(own):

@@ -6,8 +6,9 @@ Woo et al. 2018, section 3: a gate for every channel, then one for every pixel,
     y  = x' sigma(N(conv7x7[max_channels x'; mean_channels x'])),    N batch normalisation
 
 The paper puts it into every block; here it follows the encoder, whose features are then the mean
-of the refined map. Its parameters are those of a module `attention` in the group `encoder`, so that
-every objective trains them with the encoder; weights of other programs leave them as they are.
+of the refined map. VGG's last map is the one before its last pooling, which is thereby left out.
+The parameters are those of a module `attention` in the group `encoder`, so that every objective
+trains them with the encoder; weights of other programs leave them as they are.
 """
 
 from typing import Any
@@ -38,7 +39,7 @@ class ChannelGate(nn.Module):
         return Scale(name='scale')(x, gate.astype(x.dtype))
 
 
-class PixelGate(nn.Module):
+class SpatialGate(nn.Module):
     """A factor for each pixel, from the maximum and the mean of its channels."""
 
     options: Options
@@ -48,7 +49,7 @@ class PixelGate(nn.Module):
         wide = x.astype(jnp.float32)
         pooled = jnp.stack([wide.max(-1), wide.mean(-1)], -1).astype(x.dtype)
         gate = self.options.norm(name='norm')(self.options.conv(1, 7, name='conv')(pooled), train)
-        return x * Sigmoid(name='sigmoid')(gate).astype(x.dtype)
+        return Scale(name='scale')(x, Sigmoid(name='sigmoid')(gate).astype(x.dtype))
 
 
 class CBAM(nn.Module):
@@ -60,7 +61,7 @@ class CBAM(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, 'b h w c'], train: bool) -> Float[Array, 'b h w c']:
         x = ChannelGate(self.ratio, name='channels')(x)
-        return PixelGate(self.options, name='pixels')(x, train)
+        return SpatialGate(self.options, name='spatial')(x, train)
 
 
 class Attended(nn.Module):
@@ -97,7 +98,7 @@ def encoder(config: Any) -> nn.Module:
 
 
 def needs_map(config: Any, what: str) -> None:
-    """Raise ValueError unless the features of an encoder are the mean of its last map."""
+    """Raise ValueError where dense layers of an encoder follow its last map."""
     if config.get('top', 'mean') != 'mean':
         raise ValueError(
             f'{what} acts on the last map of {config.name}, which dense layers follow: set '

@@ -87,11 +87,11 @@ class Concat(nn.Module):
 
 
 class Scale(nn.Module):
-    """Every channel of a map times its gate."""
+    """A map times its gate, which has a factor for each channel or for each pixel."""
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, 'b h w c'], gate: Float[Array, 'b 1 1 c']
+        self, x: Float[Array, 'b h w c'], gate: Float[Array, 'b #h #w #c']
     ) -> Float[Array, 'b h w c']:
         return x * gate
 

@@ -1,45 +1,49 @@
 """Classes as paths through a taxonomy, said level by level (`models/hierarchy.py`): one phase.
 
-Barata et al. 2019, "Explainable skin lesion diagnosis using taxonomies" (2020): the mean over the
-levels of the cross-entropy of a node, which the network tells after the true nodes before it, plus
+Barata et al. 2019, "Deep attention model for the hierarchical diagnosis of skin lesions", and 2021,
+"Explainable skin lesion diagnosis using taxonomies": the mean over the levels of the cross-entropy
+of a node, which the network tells after the true nodes before it, plus
 
     path   1 - cos(sum over levels of one-hot(node), sum over levels of softmax(logits)).
 
-Class weights act on each level's cross-entropy and count the training images below its nodes (the
-published code computes such weights, but trains without). Departures: label embeddings are fixed
-random vectors, where theirs come from the co-occurrence of labels; a node is one of a whole path,
-so that `benign` below two parents is two nodes; predictions follow every path, where theirs take
-the likeliest node of each level (`decoding='greedy'`) of all nodes (`constrained=False`).
+The schemes of `rule.py` say how much an image counts (the published code computes class weights,
+but trains without). Class weights act on each level's cross-entropy and count the training images
+below its nodes. A curriculum ranks by the mean over the levels, and what it leaves out does not
+count in the path term either. `history.py` keeps the weight at the last level.
+
+Departures: label embeddings are fixed random vectors, where theirs come from the co-occurrence of
+labels; a node is one of a whole path, so that `benign` below two parents is two nodes; predictions
+follow every path, where theirs take the likeliest node of each level (`decoding='greedy'`) of all
+nodes (`constrained=False`); a prediction is always a class, where theirs may then end elsewhere.
 """
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float, Int
+from ml_collections import ConfigDict
 
 from skinjax import taxonomy as trees
-from skinjax.data.augment_device import normalize
 from skinjax.data.records import DataSet, choices
-from skinjax.engine import optimizers
 from skinjax.engine.mesh import Mesh
 from skinjax.engine.objective import (
     Batch,
     Findings,
-    Loss,
     Moment,
     Objective,
-    Optimizer,
     Output,
     Phase,
     Variables,
 )
 from skinjax.models import attention, hierarchy
 from skinjax.models.layers import fold
-from skinjax.objectives import levels, losses, network, weights
+from skinjax.objectives import history, levels, network, rule, weights
 from skinjax.predictions import Predictions
 
 DEFAULTS: dict[str, Any] = {
@@ -47,65 +51,42 @@ DEFAULTS: dict[str, Any] = {
     'taxonomy': {},
     'hidden': 512,  # width of each half of the state
     'embedding': 50,  # of a node, as input of the next level
-    'pixel_dropout': 0.2,  # within the attention; elsewhere it is model.dropout
-    'channels': 0,  # ratio of the channel attention; 0 for none
+    'attention_dropout': 0.2,  # within the spatial attention; elsewhere it is model.dropout
+    'channel_attention': 0,  # its ratio; 0 for none
     'context': False,  # logits from state and context; published as the second variant
-    'path': 1.0,  # weight of the path term
-    'weights': '',  # of the nodes of a level: '' | cb | es, see weights.py
+    'path_weight': 1.0,  # of the path term
     'gamma': 0.0,  # of the focal loss in place of the cross-entropy
     'decoding': 'paths',  # or greedy: the likeliest node of each level
     'constrained': True,  # a node is followed by its children alone
+    **rule.DEFAULTS,  # `weights` and its options, without changes of the logits
 }
 HEAD = network.ENCODER + 1  # keeps the randomness of the head apart
+_DECODER = ('hidden', 'embedding', 'attention_dropout', 'channel_attention', 'context')
 
 
 @dataclasses.dataclass(frozen=True)
-class Network:
-    """The network bound to its config and tree.
-
-    Attributes:
-        model: see models/hierarchy.py.
-        config: of the run.
-        taxonomy: over the classes of the data.
-        table: label embedding of each node.
-    """
+class Network(network.Bound):
+    """The network bound to its config."""
 
     model: hierarchy.Hierarchical
-    config: Any
-    taxonomy: trees.Taxonomy
-    table: Float[np.ndarray, 'v e']
 
-    def apply(self, variables: Variables, *arguments: Any, method: str) -> Any:
-        """A method of the model in evaluation mode."""
-        known = {k: v for k, v in variables.items() if k in ('params', 'batch_stats')}
-        return self.model.apply(known, *arguments, method=method)
-
-    def images(self, images: Array) -> Float[Array, 'b h w 3']:
-        """uint8 images -> normalised float32."""
-        return normalize(images, self.config.data.mean, self.config.data.std)
-
-    def before(self, paths: Int[Array, 'b l']) -> Float[Array, 'b l e']:
-        """Embedding of the node before each of a path; zero before the first."""
-        embedded = jnp.asarray(self.table)[paths[:, :-1]]
-        return jnp.pad(embedded, ((0, 0), (1, 0), (0, 0)))
+    @property
+    def taxonomy(self) -> trees.Taxonomy:
+        """Over the classes of the data."""
+        return self.model.taxonomy
 
     def forward(
         self, variables: Variables, batch: Batch, moment: Moment
     ) -> tuple[Float[Array, 'b l v'], Int[Array, 'b l'], Variables]:
-        """In training: logits of each level after the true nodes before; paths; new statistics."""
-        maps, new = self.model.apply(
-            variables,
-            self.images(batch['image']),
-            True,
-            fold(moment.keys, network.ENCODER),
-            method='encode',
-            mutable=['batch_stats'],
-        )
-        paths = jnp.asarray(self.taxonomy.paths)[jnp.maximum(batch['label'], 0)]
-        found: Any = self.model.apply(
-            variables, maps, self.before(paths), fold(moment.keys, HEAD), method='follow'
-        )
-        return found[0], paths, dict(new)
+        """In training: logits of each level after the true nodes before; paths; new state."""
+        maps, state = self.encode(variables, batch['image'], moment)
+        paths = self.paths(batch['label'])
+        keys = fold(moment.keys, HEAD)
+        return self.apply(variables, maps, paths, keys, method='follow')[0], paths, state
+
+    def paths(self, labels: Int[Array, ' b']) -> Int[Array, 'b l']:
+        """Nodes of each class; of the first for labels below 0."""
+        return jnp.asarray(self.taxonomy.paths)[jnp.maximum(labels, 0)]
 
     def predict(self, variables: Variables, images: Array) -> dict[str, Array]:
         """Logits of the classes (log probabilities; one column for two), the mean of the last map,
@@ -113,36 +94,26 @@ class Network:
         """
         options, tree = self.config.objective, self.taxonomy
         maps = self.apply(variables, self.images(images), False, method='encode')
-        given = maps, tree, jnp.asarray(self.table)
+        decode = functools.partial(self.apply, variables, maps)
         if options.decoding == 'paths':
-            logs = self.apply(variables, *given, options.constrained, method='chances')
+            logs = decode(constrained=options.constrained, method='chances')
         else:
-            logits = self.apply(variables, *given, options.constrained, method='choose')[1]
+            logits = decode(constrained=options.constrained, method='choose')[1]
             logs = jax.nn.log_softmax(logits[:, tree.paths[:, -1]])
         if logs.shape[1] == 2:
             logs = logs[:, 1:] - logs[:, :1]
         out = {'logits': logs, 'features': maps.mean((1, 2))}
         if tree.levels > 1:
-            free = self.apply(variables, *given, False, method='choose')[0]
+            free = decode(constrained=False, method='choose')[0]
             out |= {f'column:{levels.FREE}{k + 1}': free[:, k] for k in range(tree.levels)}
         return out
 
-    def looked(self, variables: Variables, images: Array) -> Float[Array, 'b l y x']:
-        """Attention of each level on the way to the likeliest class."""
-        logits = self.predict(variables, images)['logits']
-        binary = logits.shape[1] == 1
-        called = (logits[:, 0] > 0).astype(jnp.int32) if binary else logits.argmax(-1)
+    def looked(
+        self, variables: Variables, images: Array, called: Int[Array, ' b']
+    ) -> Float[Array, 'b l y x']:
+        """Attention of each level on the way to the called class."""
         maps = self.apply(variables, self.images(images), False, method='encode')
-        before = self.before(jnp.asarray(self.taxonomy.paths)[called])
-        return self.apply(variables, maps, before, method='follow')[1]
-
-    def objective(self, opts: Mapping[str, Optimizer], phases: tuple[Phase, ...]) -> Objective:
-        """An Objective over this network."""
-
-        def init(key, batch) -> Any:
-            return self.model.init(key, self.images(batch['image']), False)
-
-        return Objective(init, opts, phases, self.predict)
+        return self.apply(variables, maps, self.paths(called), method='follow')[1]
 
 
 def create(config: Any, data: DataSet) -> Network:
@@ -159,43 +130,91 @@ def create(config: Any, data: DataSet) -> Network:
             f'config.objective.decoding is {options.decoding!r}; '
             f'{choices(options.decoding, ("paths", "greedy"))}'
         )
-    tree = trees.read(options.taxonomy.to_dict(), data.classes)
-    head = {name: options[name] for name in ('hidden', 'embedding', 'channels', 'context')}
-    head |= {'dropout': config.model.dropout, 'pixel_dropout': options.pixel_dropout}
-    head['nodes'] = len(tree.nodes)
-    model = hierarchy.Hierarchical(attention.encoder(config.model), head)
-    table = np.random.default_rng(0).normal(size=(len(tree.nodes), options.embedding))
-    return Network(model, config, tree, (table / np.sqrt(options.embedding)).astype(np.float32))
+    decoder = {name: options[name] for name in _DECODER} | {'dropout': config.model.dropout}
+    encoder = attention.encoder(config.model)
+    return Network(hierarchy.Hierarchical(encoder, _tree(config, data), decoder), config)
+
+
+def _tree(config: Any, data: DataSet) -> trees.Taxonomy:
+    given = config.objective.taxonomy
+    try:
+        return trees.read(given.to_dict() if isinstance(given, ConfigDict) else given, data.classes)
+    except ValueError as error:
+        if len(data.classes) == 2 and (positive := config.data.get('positive')):
+            raise ValueError(
+                f'{error}; config.data.positive = {positive!r} has left two classes of the data: '
+                "'' keeps all"
+            ) from None
+        raise
 
 
 def build(config: Any, data: DataSet, steps: int) -> Objective:
     """Cross-entropy of every level and the path term, updating encoder and head.
 
     Raises:
-        ValueError: as `create`; unknown weights; a class without training images.
+        ValueError: as `create` and `rule.Rule`; weights that act on logits; a class without
+            training images.
     """
-    net, options = create(config, data), config.objective
-    tables = level_weights(options.weights, net.taxonomy, data)
+    net, counted = create(config, data), rule.Rule(config, data, steps)
+    if counted.scheme.logits:
+        raise ValueError(
+            f'config.objective.weights is {config.objective.weights!r}: {counted.scheme.logits} '
+            'acts on the logits of classes, objective hierarchical has those of nodes: choose '
+            f'among {", ".join((*weights.CLASS_WEIGHTS, *weights.CURRICULA))}'
+        )
+    loss = _loss(net, counted, level_weights(counted, net.taxonomy, data))
+
+    def conclude(variables: Variables, tables: Mapping[str, Predictions], mesh: Mesh) -> Findings:
+        found = levels.findings(net, data, variables, tables, mesh)
+        more = history.findings(data, variables, tables, mesh)
+        return Findings({**found.results, **more.results}, {**found.files, **more.files})
+
+    phase = Phase('main', loss, {'main': network.MAIN_GROUPS}, update=history.update)
+    extra = {history.NAME: history.empty(counted.rows)}
+    return net.objective({'main': net.main_optimizer(steps)}, (phase,), extra, conclude)
+
+
+def _loss(
+    net: Network, counted: rule.Rule, tables: Sequence[Float[np.ndarray, ' v']]
+) -> Callable[[Variables, Batch, Moment], Output]:
+    """That of the only phase; `tables` are the weights of the nodes of each level."""
+    count = len(tables)
 
     def loss(variables, batch, moment):
         logits, paths, state = net.forward(variables, batch, moment)
-        valid, terms = batch['valid'].astype(logits.dtype), {}
-        for k in range(net.taxonomy.levels):
-            values = losses.focal(logits[:, k], paths[:, k], options.gamma)
-            own = jnp.asarray(tables[k])[paths[:, k]]
-            terms[f'level_{k + 1}'] = Loss(values, own * valid, 1 / net.taxonomy.levels)
-        terms['path'] = Loss(path_loss(logits, paths), valid, options.path)
-        return Output(terms, state)
+        each = [counted.losses(logits[:, k], paths[:, k]) for k in range(count)]
+        ranks = jnp.stack([ranks for _, ranks in each]).mean(0)
+        kept, decided = counted.choose(batch, ranks, moment, variables[history.NAME])
+        own = [counted.own(tables[k], paths[:, k], batch, moment) for k in range(count)]
+        terms = {
+            f'level_{k + 1}': dataclasses.replace(
+                counted.reduce(each[k][0], own[k], kept, batch), scale=1 / count
+            )
+            for k in range(count)
+        }
+        found = history.sums(
+            batch,
+            weights=own[-1] * kept,
+            losses=ranks,
+            decided=decided,
+            kept=kept,
+            total=lax.stop_gradient(terms[f'level_{count}'].weights.sum()),
+            rows=counted.rows,
+        )
+        everyone = batch['valid'].astype(kept.dtype)
+        path = counted.reduce(path_loss(logits, paths), everyone, kept, batch)
+        terms['path'] = dataclasses.replace(path, scale=net.config.objective.path_weight)
+        # What `update` replaces is left out: the engine takes the mean of the rest over devices.
+        state = {name: value for name, value in state.items() if name != history.NAME}
+        return Output({**terms, **counted.shown(own[-1], kept, batch)}, state, sums=found)
 
-    opts = {'main': optimizers.build(config.optimizer, network.MAIN_GROUPS, steps)}
-    phases = (Phase('main', loss, {'main': network.MAIN_GROUPS}),)
-    return _concluded(net, net.objective(opts, phases), data)
+    return loss
 
 
 def restored(config: Any, data: DataSet) -> Objective:
     """The network of a finished run, to predict with."""
     net = create(config, data)
-    return _concluded(net, net.objective({}, ()), data)
+    return net.objective({}, (), conclude=functools.partial(levels.findings, net, data))
 
 
 def path_loss(logits: Float[Array, 'b l v'], paths: Int[Array, 'b l']) -> Float[Array, ' b']:
@@ -205,36 +224,20 @@ def path_loss(logits: Float[Array, 'b l v'], paths: Int[Array, 'b l']) -> Float[
     return 1 - (found * true).sum(-1) / jnp.sqrt((found**2).sum(-1) * (true**2).sum(-1))
 
 
-def level_weights(name: str, tree: trees.Taxonomy, data: DataSet) -> list[Float[np.ndarray, ' v']]:
-    """For each level the weight of its nodes by scheme `name`; 0 for nodes of other levels.
+def level_weights(
+    counted: rule.Rule, tree: trees.Taxonomy, data: DataSet
+) -> list[Float[np.ndarray, ' v']]:
+    """For each level the weight of its nodes; 0 for nodes of other levels.
 
     Raises:
-        ValueError: unknown scheme, or a class without training images.
+        ValueError: classes without training images, for which no node can be learned.
     """
-    if name not in ('', *weights.CLASS_WEIGHTS):
-        raise ValueError(
-            f'config.objective.weights is {name!r}; {choices(name, ("", *weights.CLASS_WEIGHTS))}'
-        )
     labels = data.splits['train'].labels
-    counts = np.bincount(labels[labels >= 0], minlength=len(data.classes))
-    if not counts.all():
-        absent = data.classes[int(counts.argmin())]
-        raise ValueError(
-            f'class {absent!r} has no training images, so that no node can be learned for it: '
-            'leave it out of the data and of the taxonomy'
-        )
+    counts = weights.class_counts(labels, data.classes, 'objective hierarchical')
     tables = []
     for nodes in tree.paths.T:
-        below = np.bincount(nodes, counts, minlength=len(tree.nodes))
-        table = np.zeros(len(tree.nodes), np.float32)
-        level = np.unique(nodes)
-        table[level] = weights.class_table(below[level].astype(int), name)
+        below = np.bincount(nodes, counts, minlength=len(tree.nodes)).astype(int)
+        table, level = np.zeros(len(tree.nodes)), np.unique(nodes)
+        table[level] = counted.class_table(below[level])
         tables.append(table)
     return tables
-
-
-def _concluded(net: Network, objective: Objective, data: DataSet) -> Objective:
-    def conclude(variables: Variables, tables: Mapping[str, Predictions], mesh: Mesh) -> Findings:
-        return levels.findings(net, data, variables, tables, mesh)
-
-    return dataclasses.replace(objective, conclude=conclude)

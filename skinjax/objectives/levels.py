@@ -1,5 +1,6 @@
 """What a hierarchical classifier adds to its results: levels in figures, and where it looked."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,11 +42,9 @@ def findings(
     }
     known = [name for name in tables if name in data.splits]
     split = next((name for name in ('balanced', 'test') if name in known), known[-1])
-    files: dict[str, str | bytes] = {
-        f'figures/attention_{split}.png': attention_figure(
-            net, data, split, variables, tables[split], mesh
-        )
-    }
+    tiles, titles = attention_panels(net, data, split, variables, tables[split], mesh)
+    figure = figures.image_grid(tiles, titles, 1 + tree.levels)
+    files: dict[str, str | bytes] = {f'figures/attention_{split}.png': figure}
     several = tree.levels > 1
     remarks = [_in_words(name, block) for name, block in blocks.items() if several]
     return Findings({'hierarchy': blocks, 'remarks': remarks}, files)
@@ -58,42 +57,46 @@ def _free(tree: taxonomy.Taxonomy, table: Predictions) -> np.ndarray | None:
 
 
 def _in_words(split: str, block: Mapping[str, Any]) -> str:
-    shares = [format_value(level['accuracy']['value']) for level in block['levels']]
+    shares = [format_value(level['accuracy']['value']) for level in block['levels'].values()]
     text = f'{split}: accuracy by level {", ".join(shares)}'
     if block['mistakes']['count']:
         text += f'; the mean mistake is {block["mistakes"]["severity"]:.2f} levels high'
-    share = 100 * block['impossible']['value']
-    return f'{text}; {share:.1f} % of the paths would be impossible without the tree'
+    share = 100 * block['inconsistent']['value']
+    return f'{text}; {share:.1f} % of the paths would be inconsistent without the tree'
 
 
-def attention_figure(
+def attention_panels(
     net: Any,
     data: DataSet,
     split: str,
     variables: Variables,
     table: Predictions,
     mesh: Mesh,
-) -> bytes:
-    """Images of each class, and lit where the network looked for each node of the called path."""
+) -> tuple[list[np.ndarray], list[str]]:
+    """Images of each class, each followed by itself lit where the network looked for every node of
+    the called path; and their titles.
+    """
     tree, records, called = net.taxonomy, data.splits[split], table.predicted()
     count = -(-SHOWN // len(data.classes))
     each = [np.flatnonzero(records.labels == k)[:count] for k in range(len(data.classes))]
     rows = np.concatenate(each)
 
     def look(variables: Variables, batch: Mapping[str, Any]) -> dict[str, Any]:
-        return {'image': batch['image'], 'map': net.looked(variables, batch['image'])}
+        maps = net.looked(variables, batch['image'], batch['label'])
+        return {'image': batch['image'], 'map': maps}
 
+    # The called classes stand in the place of the labels. They need not be those of these images
+    # as they are: with evaluate.tta they follow from all symmetries.
+    some = dataclasses.replace(records.select(rows), labels=called[rows])
     run = mapping.compile_map(look, mesh)
-    found = mapping.map_split(
-        run, variables, records.select(rows), net.config.data, mesh, len(rows)
-    )
+    found = mapping.map_split(run, variables, some, net.config.data, mesh, len(rows))
     tiles, titles = [], []
     for k, row in enumerate(rows.tolist()):
         true, path = tree.paths[records.labels[row]], tree.paths[called[row]]
         tiles.append(found['image'][k])
-        titles.append(f'{tree.short(int(true[-1]))} ({records.ids[row][-16:]})')
+        titles.append(f'{tree.names[true[-1]]} ({records.ids[row][-16:]})')
         for level, node in enumerate(path.tolist()):
             tiles.append(pictures.lit(found['image'][k], found['map'][k, level]))
-            name = tree.short(node)
-            titles.append(name if name == tree.short(int(true[level])) else f'{name}, wrong')
-    return figures.image_grid(tiles, titles, 1 + tree.levels)
+            name = tree.names[node]
+            titles.append(name if name == tree.names[true[level]] else f'{name}, wrong')
+    return tiles, titles

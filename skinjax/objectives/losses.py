@@ -78,6 +78,6 @@ def focal(
 def with_margins(
     logits: Float[Array, 'b k'], labels: Int[Array, ' b'], margins: Float[Array, ' k']
 ) -> Float[Array, 'b k']:
-    """The logit of the true class less the margin of that class: LDAM (Cao et al. 2019, eq. 13)."""
+    """The logit of the true class less the margin of that class: LDAM (Cao et al. 2019, eq. 12)."""
     true = jax.nn.one_hot(jnp.maximum(labels, 0), logits.shape[-1])
     return logits - true * margins[None]

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import flax.linen as nn
 from flax.core import FrozenDict
 from jaxtyping import Array, Float
 
@@ -30,10 +31,15 @@ ENCODER = 1  # keeps the randomness inside the encoder apart from that of the he
 
 
 @dataclasses.dataclass(frozen=True)
-class Network:
-    """A classifier bound to its config."""
+class Bound:
+    """A model bound to its config.
 
-    model: Classifier
+    Attributes:
+        model: called as (images, train); its method `encode` is called as (images, train, keys).
+        config: of the run.
+    """
+
+    model: nn.Module
     config: Any
 
     def images(self, images: Array) -> Float[Array, 'b h w 3']:
@@ -41,11 +47,16 @@ class Network:
         data = self.config.data
         return normalize(images, data.mean, data.std)
 
+    def apply(self, variables: Variables, *arguments: Any, **options: Any) -> Any:
+        """The model, or a method of it, in evaluation mode."""
+        known = {k: v for k, v in variables.items() if k in ('params', 'batch_stats')}
+        return self.model.apply(known, *arguments, **options)
+
     def encode(
         self, variables: Variables, images: Array, moment: Moment
-    ) -> tuple[Float[Array, 'b d'], Variables]:
-        """Training-mode features, and the state with their batch statistics added."""
-        features, new = self.model.apply(
+    ) -> tuple[Float[Array, 'b *d'], Variables]:
+        """What `model.encode` finds in training, and the state with its batch statistics added."""
+        found, new = self.model.apply(
             variables,
             self.images(images),
             True,
@@ -53,7 +64,37 @@ class Network:
             method='encode',
             mutable=['batch_stats'],
         )
-        return features, {**_state(variables), **new}
+        return found, {**_state(variables), **new}
+
+    def predict(self, variables: Variables, images: Array) -> dict[str, Array]:
+        """`logits` and `features` of uint8 images."""
+        return self.apply(variables, self.images(images), False)
+
+    def main_optimizer(self, steps: int) -> Optimizer:
+        """The optimizer of encoder and head, from `config.optimizer`."""
+        return optimizers.build(self.config.optimizer, MAIN_GROUPS, steps)
+
+    def objective(
+        self,
+        opts: Mapping[str, Optimizer],
+        phases: tuple[Phase, ...],
+        extra: Variables | None = None,
+        conclude: Callable[[Variables, Mapping[str, Any], Any], Findings] | None = None,
+    ) -> Objective:
+        """An Objective over this network; `extra` are further state collections."""
+
+        def init(key, batch):
+            variables: Any = self.model.init(key, self.images(batch['image']), True)
+            return {**variables, **(extra or {})}
+
+        return Objective(init, opts, phases, self.predict, conclude)
+
+
+@dataclasses.dataclass(frozen=True)
+class Network(Bound):
+    """A classifier bound to its config."""
+
+    model: Classifier
 
     def classify(
         self, variables: Variables, features: Float[Array, 'b d'], moment: Moment
@@ -77,32 +118,6 @@ class Network:
         smoothing = self.config.objective.get('label_smoothing', 0.0)
         values = losses.classification(logits, batch['label'], smoothing)
         return Loss(values, batch['valid'].astype(values.dtype))
-
-    def main_optimizer(self, steps: int) -> Optimizer:
-        """The optimizer of encoder and head, from `config.optimizer`."""
-        return optimizers.build(self.config.optimizer, MAIN_GROUPS, steps)
-
-    def objective(
-        self,
-        opts: Mapping[str, Optimizer],
-        phases: tuple[Phase, ...],
-        extra: Variables | None = None,
-        conclude: Callable[[Variables, Mapping[str, Any], Any], Findings] | None = None,
-    ) -> Objective:
-        """An Objective over this network; `extra` are further state collections."""
-
-        def init(key, batch):
-            variables = self.model.init(key, self.images(batch['image']), True)
-            return {**variables, **(extra or {})}
-
-        def predict(variables, images) -> Any:
-            return self.model.apply(
-                {k: v for k, v in variables.items() if k in ('params', 'batch_stats')},
-                self.images(images),
-                False,
-            )
-
-        return Objective(init, opts, phases, predict, conclude)
 
 
 def _state(variables: Variables) -> Variables:

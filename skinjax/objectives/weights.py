@@ -15,6 +15,7 @@ gradient.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -22,10 +23,32 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from skinjax.data.records import choices
+
 CLASS_WEIGHTS = ('cb', 'es')
 CURRICULA = ('spl', 'ohem')
+LOGITS = ('logit_adjustment', 'balanced_softmax', 'ldam')
 NORMALIZE = ('batch_mean', 'dataset', 'classes', 'none')
+AUTO = -1.0  # of beta: that of the data; of a threshold: that of the fraction
 _ROUNDING = 1e-3  # of examples: 0.7 * 10 must not be more than 7
+
+
+def class_counts(
+    labels: Int[np.ndarray, ' n'], classes: Sequence[str], needs: str = ''
+) -> Int[np.ndarray, ' c']:
+    """Rows of each class; labels below 0 are of none.
+
+    Raises:
+        ValueError: classes without rows, where a scheme `needs` them.
+    """
+    counts = np.bincount(labels[labels >= 0], minlength=len(classes))
+    absent = [name for name, count in zip(classes, counts, strict=True) if not count]
+    if absent and needs:
+        raise ValueError(
+            f'{needs} needs training images of every class, and {", ".join(absent)} has none: '
+            'leave the class out of the data, or choose what does not count images'
+        )
+    return counts
 
 
 def inverse_frequency(counts: Int[np.ndarray, ' c']) -> Float[np.ndarray, ' c']:
@@ -33,29 +56,39 @@ def inverse_frequency(counts: Int[np.ndarray, ' c']) -> Float[np.ndarray, ' c']:
     return counts.sum() / counts
 
 
-def inverse_effective(counts: Int[np.ndarray, ' c'], beta: float = 0.0) -> Float[np.ndarray, ' c']:
-    """1 / E_c with `beta`, or with (N - 1) / N where it is 0.
+def inverse_effective(counts: Int[np.ndarray, ' c'], beta: float = AUTO) -> Float[np.ndarray, ' c']:
+    """1 / E_c with `beta`, or with (N - 1) / N where it is AUTO; all 1 with 0.
 
     In float64 on the host, and without the difference 1 - beta^n, which would lose the digits.
     """
-    rest = 1 - beta if beta else 1 / counts.sum()
+    rest = 1 / counts.sum() if beta == AUTO else 1 - beta
+    if rest == 1:
+        return np.ones(len(counts))
     return rest / -np.expm1(counts * np.log1p(-rest))
 
 
 def class_table(
-    counts: Int[np.ndarray, ' c'], name: str = '', normalize: str = 'none', beta: float = 0.0
+    counts: Int[np.ndarray, ' c'], name: str = '', normalize: str = 'none', beta: float = AUTO
 ) -> Float[np.ndarray, ' c']:
     """The weight of each class by scheme `name`; 1 for all where it is ''.
 
     `normalize` scales them so that the weights of all training rows sum to their number
     ('dataset'), or the table to the number of classes ('classes', Cui et al.). 'batch_mean'
     divides by a mean that only a batch knows: it is left to the loss.
+
+    Raises:
+        ValueError: an unknown name; a class without rows, where they count.
     """
-    found = np.ones(len(counts))
-    if name == 'cb':
-        found = inverse_frequency(counts)
-    if name == 'es':
-        found = inverse_effective(counts, beta)
+    schemes = {
+        '': lambda: np.ones(len(counts)),
+        'cb': lambda: inverse_frequency(counts),
+        'es': lambda: inverse_effective(counts, beta),
+    }
+    if name not in schemes:
+        raise ValueError(f'class weights {name!r}; {choices(name, schemes)}')
+    if name and not counts.all():
+        raise ValueError(f'class weights {name!r} need rows of every class, found {counts}')
+    found = schemes[name]()
     if normalize == 'dataset':
         found = found * counts.sum() / (counts * found).sum()
     if normalize == 'classes':
@@ -64,8 +97,13 @@ def class_table(
 
 
 def margins(counts: Int[np.ndarray, ' c'], largest: float) -> Float[np.ndarray, ' c']:
-    """C / N_c^(1/4), the rarest class having `largest` (Cao et al. 2019, eq. 12)."""
+    """C / N_c^(1/4), the rarest class having `largest` (Cao et al. 2019, eq. 13)."""
     return largest * (counts.min() / counts) ** 0.25
+
+
+def whole(share: float, size: int) -> int:
+    """The whole examples in a share of them."""
+    return int(share * size + _ROUNDING)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,12 +113,12 @@ class Pool:
     Attributes:
         losses: [m] of each.
         labels: [m] class of each.
-        counts: [m] whether it is there at all: a real row, one that has been visited.
+        known: [m] whether it is ranked at all: a real row, one that has been visited.
     """
 
     losses: Float[Array, ' m']
     labels: Int[Array, ' m']
-    counts: Bool[Array, ' m']
+    known: Bool[Array, ' m']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,10 +131,11 @@ class Curriculum:
         last: fraction that counts in the end.
         over: steps from the first to the last fraction, on a straight line.
         warmup: steps in which all count.
-        threshold: lambda; 0: that of the fraction.
-        drop_top: fraction of the hardest that never counts under OHEM: wrong labels are among
-            them.
-        stratified: fractions are taken of each class by itself, so that none is left out.
+        threshold: lambda; AUTO: that of the fraction.
+        drop_top: fraction of the hardest, of whatever class, that never counts under OHEM: wrong
+            labels are among them.
+        stratified: `first` and `last` are fractions of each class by itself, so that none is left
+            out.
     """
 
     hard: bool
@@ -104,7 +143,7 @@ class Curriculum:
     last: float
     over: int = 0
     warmup: int = 0
-    threshold: float = 0.0
+    threshold: float = AUTO
     drop_top: float = 0.0
     stratified: bool = False
 
@@ -112,6 +151,11 @@ class Curriculum:
         """The share of the examples that counts at a step after the warm-up."""
         passed = jnp.asarray(step - self.warmup, jnp.float32) / max(self.over, 1)
         return self.first + (self.last - self.first) * jnp.clip(passed, 0.0, 1.0)
+
+    def selects(self, step: Int[Array, '']) -> Bool[Array, '']:
+        """Whether it takes less than everybody at a step."""
+        always = self.threshold != AUTO or self.drop_top > 0
+        return (step >= self.warmup) & (always | (self.fraction(step) < 1 - _ROUNDING))
 
     def choose(
         self,
@@ -124,9 +168,10 @@ class Curriculum:
     ) -> Bool[Array, ' b']:
         """Which rows of a batch count.
 
-        Of n peers (those of its class, when stratified) ceil(fraction * n) count; equal losses are
-        ordered by their place. A loss of exactly `threshold` does not count. Where none would, the
-        easiest (SPL) or hardest (OHEM, below `drop_top`) does.
+        First the hardest `drop_top` are left out. Of n peers (those of its class, when stratified)
+        ceil(fraction * n) of the others count; equal losses are ordered by their place. A loss of
+        exactly `threshold` does not count. Where none would, the first easiest (SPL) or hardest
+        (OHEM) of the batch that is not left out does.
 
         Args:
             losses: [b] that rank the batch.
@@ -134,92 +179,101 @@ class Curriculum:
             valid: [b] false for padding, which never counts and is nobody's peer.
             step: batches seen before this one.
             pool: the training set, where ranks are of it; the batch by itself else.
-            rows: [b] where in the pool each example stands; one that the pool does not count yet
-                is taken.
+            rows: [b] where in the pool, if there is one, each example stands; one that the pool
+                does not know yet is taken.
         """
         losses = lax.stop_gradient(losses)
-        if pool is None or rows is None:
+        if pool is None or rows is None:  # the rows of a batch stand where they are
             pool, rows = Pool(losses, labels, valid), jnp.arange(len(losses))
         sign = -1.0 if self.hard else 1.0
-        score = sign * pool.losses[rows]
-        rank, size = self._rank(sign * pool.losses, pool, rows, labels)
-        dropped = jnp.floor(self.drop_top * size + _ROUNDING)
-        allowed = valid & (rank >= dropped)
-        if self.threshold:
-            chosen = score < sign * self.threshold
+        place = _places(sign * pool.losses, pool.known)
+        size = pool.known.sum(dtype=jnp.float32)
+        dropped = place < jnp.floor(self.drop_top * size + _ROUNDING).astype(place.dtype)
+        score, allowed = sign * pool.losses[rows], valid & ~dropped[rows]
+        if self.threshold == AUTO:
+            peers = jnp.broadcast_to(pool.known[None], (len(losses), len(place)))
+            if self.stratified:
+                peers &= pool.labels[None] == labels[:, None]
+            before = peers & ~dropped[None] & (place[None] < place[rows][:, None])
+            number = jnp.ceil(self.fraction(step) * peers.sum(1, dtype=jnp.float32) - _ROUNDING)
+            chosen = before.sum(1, dtype=jnp.float32) < jnp.maximum(number, 1.0)
         else:
-            number = jnp.maximum(jnp.ceil(self.fraction(step) * size - _ROUNDING), 1.0)
-            chosen = rank < dropped + number
-        kept = allowed & (chosen | ~pool.counts[rows])
-        nearest = allowed & (score == jnp.where(allowed, score, jnp.inf).min())
-        kept = jnp.where(kept.any(), kept, nearest)
+            chosen = score < sign * self.threshold
+        kept = allowed & (chosen | ~pool.known[rows])
+        nearest = jnp.arange(len(losses)) == jnp.argmin(jnp.where(allowed, score, jnp.inf))
+        kept = jnp.where(kept.any(), kept, allowed & nearest)
         return jnp.where(step < self.warmup, valid, kept)
 
-    def _rank(
-        self,
-        scores: Float[Array, ' m'],
-        pool: Pool,
-        rows: Int[Array, ' b'],
-        labels: Int[Array, ' b'],
-    ) -> tuple[Float[Array, ' b'], Float[Array, ' b']]:
-        """How many peers come before each example, by score and then by place; and all of them."""
-        own, place = scores[rows][:, None], jnp.arange(len(scores))[None]
-        before = (scores[None] < own) | ((scores[None] == own) & (place < rows[:, None]))
-        peers = jnp.broadcast_to(pool.counts[None], before.shape)
-        if self.stratified:
-            peers &= pool.labels[None] == labels[:, None]
-        return (peers & before).sum(1, dtype=jnp.float32), peers.sum(1, dtype=jnp.float32)
+
+def _places(scores: Float[Array, ' m'], known: Bool[Array, ' m']) -> Int[Array, ' m']:
+    """How many come before each, by score and then by place; the unknown after all."""
+    order = jnp.lexsort((scores, ~known))
+    return jnp.zeros(len(order), order.dtype).at[order].set(jnp.arange(len(order)))
 
 
-def parse(scheme: str) -> tuple[str, str]:
-    """(class weights, curriculum) of a scheme such as 'cb', 'ohem' or 'cb+ohem'; '' for none.
+@dataclasses.dataclass(frozen=True)
+class Scheme:
+    """What `config.objective.weights` names; '' where it names none of a kind.
+
+    Attributes:
+        classes: weights of classes: cb or es.
+        curriculum: spl or ohem.
+        logits: one of LOGITS.
+        deferred: the class weights begin late in the run.
+    """
+
+    classes: str = ''
+    curriculum: str = ''
+    logits: str = ''
+    deferred: bool = False
+
+
+_NAMED = {
+    **{name: Scheme(classes=name) for name in CLASS_WEIGHTS},
+    **{name: Scheme(curriculum=name) for name in CURRICULA},
+    **{name: Scheme(logits=name) for name in LOGITS},
+    'ldam_drw': Scheme(classes='cb', logits='ldam', deferred=True),
+}
+SCHEMES = tuple(_NAMED)
+
+
+def parse(scheme: str) -> Scheme:
+    """What a scheme such as 'cb', 'ohem', 'cb+ohem' or 'ldam_drw' names; '' is none.
 
     Raises:
         ValueError: an unknown name, or two of a kind.
     """
-    names = [name for name in scheme.split('+') if name]
-    if unknown := [name for name in names if name not in (*CLASS_WEIGHTS, *CURRICULA)]:
-        raise ValueError(
-            f'config.objective.weights is {scheme!r}: {unknown[0]!r} is none of '
-            f'{", ".join((*CLASS_WEIGHTS, *CURRICULA))}; join two by +, or give none'
-        )
-    kinds = [[name for name in names if name in kind] for kind in (CLASS_WEIGHTS, CURRICULA)]
-    for found in kinds:
-        if len(found) > 1:
+    found = Scheme()
+    names = scheme.split('+') if scheme else []
+    for k, name in enumerate(names):
+        if name not in _NAMED:
             raise ValueError(
-                f'config.objective.weights is {scheme!r}: {" and ".join(found)} exclude each other'
+                f'config.objective.weights is {scheme!r}: {name!r} is none of '
+                f'{", ".join(SCHEMES)}; join several by +, or give none'
             )
-    return kinds[0][0] if kinds[0] else '', kinds[1][0] if kinds[1] else ''
+        given = {kind: value for kind, value in vars(_NAMED[name]).items() if value}
+        for other in names[:k]:
+            if {*given} & {kind for kind, value in vars(_NAMED[other]).items() if value}:
+                raise ValueError(
+                    f'config.objective.weights is {scheme!r}: {other} and {name} exclude each other'
+                )
+        found = dataclasses.replace(found, **given)
+    return found
 
 
 def curriculum(
     name: str, options: Any, steps: int, per_epoch: int, *, stratified: bool
 ) -> Curriculum | None:
-    """The curriculum `name` of a run of `steps`, with its options; None without a name.
-
-    Raises:
-        ValueError: a fraction, or the share of the hardest left out, that is none.
-    """
+    """The curriculum `name` of a run of `steps`, with its options; None without a name."""
     if not name:
         return None
-    drop_top = options.get('drop_top', 0.0)
-    for field in ('first', 'last'):
-        if not 0 < options[field] <= 1:
-            raise ValueError(
-                f'config.objective.{name}.{field} is {options[field]}: expected a fraction above 0'
-            )
-    if not 0 <= drop_top < 1:
-        raise ValueError(
-            f'config.objective.{name}.drop_top is {drop_top}: expected a fraction below 1'
-        )
-    over, warmup = round(options.over * steps), round(options.warmup * per_epoch)
     return Curriculum(
-        name == 'ohem',
-        options.first,
-        options.last,
-        over,
-        warmup,
-        options.threshold,
-        drop_top,
-        stratified,
+        hard=name == 'ohem',
+        first=options.first,
+        last=options.last,
+        over=round(options.over * steps),
+        warmup=round(options.warmup * per_epoch),
+        threshold=options.threshold,
+        drop_top=options.get('drop_top', 0.0),
+        stratified=stratified,
     )

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from skinjax import taxonomy
-from skinjax.models.hierarchy import Cell, Hierarchical, PixelAttention
+from skinjax.models.hierarchy import Cell, Hierarchical, SpatialAttention
 from skinjax.models.options import Options
 from tests.models.sides import random_variables
 from tests.models.small import SMALL
@@ -24,16 +24,15 @@ QUICK: Any = {'xla_backend_optimization_level': '0'}
 BATCH, DEPTH, EMBEDDING = 24, 6, 4
 
 
-def made(tree: taxonomy.Taxonomy, encoder: Any = None) -> tuple[Any, Any, jax.Array, jax.Array]:
-    """(model, variables, maps, label embeddings) with large weights, so that paths differ."""
+def made(tree: taxonomy.Taxonomy, encoder: Any = None) -> tuple[Any, Any, jax.Array]:
+    """(model, variables, maps) with large weights, so that paths differ."""
     rng = np.random.default_rng(0)
-    decoder = {'nodes': len(tree.nodes), 'hidden': 5, 'embedding': EMBEDDING, 'channels': 2}
-    model: Any = Hierarchical(encoder or LinearEncoder(3), decoder)
+    decoder = {'hidden': 5, 'embedding': EMBEDDING, 'channel_attention': 2}
+    model: Any = Hierarchical(encoder or LinearEncoder(3), tree, decoder)
     maps = jnp.asarray(rng.normal(size=(BATCH, 3, 2, DEPTH)), jnp.float32)
     init = functools.partial(model.init, method='follow')
-    shapes = jax.eval_shape(init, jax.random.key(0), maps, jnp.zeros((BATCH, 1, EMBEDDING)))
-    table = jnp.asarray(rng.normal(size=(len(tree.nodes), EMBEDDING)), jnp.float32)
-    return model, random_variables(shapes, rng, gain=9.0), maps, table
+    shapes = jax.eval_shape(init, jax.random.key(0), maps, jnp.zeros((BATCH, 1), jnp.int32))
+    return model, random_variables(shapes, rng, gain=9.0), maps
 
 
 @pytest.fixture(scope='module')
@@ -44,21 +43,16 @@ def tree():
 @pytest.fixture(scope='module')
 def found(tree):
     """Everything that is decoded, and the logits along the path of each class [c, b, l, v]."""
-    model, variables, maps, table = made(tree)
+    model, variables, maps = made(tree)
 
     @functools.partial(jax.jit, compiler_options=QUICK)
     def run():
-        out = {}
+        decode, out = functools.partial(model.apply, variables, maps), {}
         for constrained in (True, False):
-            given = variables, maps, tree, table, constrained
-            out['chances', constrained] = model.apply(*given, method='chances')
-            out['choose', constrained] = model.apply(*given, method='choose')
-        logits = []
-        for path in tree.paths:
-            before = jnp.pad(table[path[:-1]], ((1, 0), (0, 0)))
-            before = jnp.broadcast_to(before, (BATCH, *before.shape))
-            logits.append(model.apply(variables, maps, before, method='follow')[0])
-        return out, jnp.stack(logits)
+            for method in ('chances', 'choose'):
+                out[method, constrained] = decode(constrained=constrained, method=method)
+        each = [jnp.broadcast_to(path, (BATCH, 3)) for path in tree.paths]
+        return out, jnp.stack([decode(paths, method='follow')[0] for paths in each])
 
     return jax.device_get(run())
 
@@ -87,26 +81,28 @@ def test_the_chance_of_a_class_is_the_product_along_its_path(tree, found, constr
 def test_constrained_decoding_never_leaves_the_tree(tree, found):
     out, logits = found
     chosen, last = out['choose', True]
-    assert taxonomy.possible(tree, chosen).all()
+    assert taxonomy.consistent(tree, chosen).all()
     assert len(np.unique(chosen[:, -1])) > 1
     children = tree.allowed()[chosen[:, -2]]
     assert (last[~children] == -1e9).all() and (last[children] > -1e3).all()
     free, _ = out['choose', False]
-    assert not taxonomy.possible(tree, free).all()
+    assert not taxonomy.consistent(tree, free).all()
     np.testing.assert_array_equal(free[:, 0], logits[0, :, 0].argmax(-1))
 
 
 def test_a_single_level_is_the_flat_classifier():
     flat = taxonomy.read({}, CLASSES)
-    model, variables, maps, table = made(flat)
+    model, variables, maps = made(flat)
 
     @functools.partial(jax.jit, compiler_options=QUICK)
     def run():
-        zero = jnp.zeros((BATCH, 1, EMBEDDING))
-        logits = model.apply(variables, maps, zero, method='follow')[0][:, 0]
-        given = [(variables, maps, flat, table, constrained) for constrained in (True, False)]
-        chances = [model.apply(*each, method='chances') for each in given]
-        return logits, chances, [model.apply(*each, method='choose') for each in given]
+        decode = functools.partial(model.apply, variables, maps)
+        logits = decode(jnp.zeros((BATCH, 1), jnp.int32), method='follow')[0][:, 0]
+        chances, choices = (
+            [decode(constrained=constrained, method=method) for constrained in (True, False)]
+            for method in ('chances', 'choose')
+        )
+        return logits, chances, choices
 
     logits, chances, choices = run()
     for logs in chances:
@@ -118,25 +114,25 @@ def test_a_single_level_is_the_flat_classifier():
 
 def test_attention_is_a_mean_that_does_not_know_the_place():
     rng = np.random.default_rng(1)
-    pixels = jnp.asarray(rng.normal(size=(2, 7, 5)), jnp.float32)
+    maps = jnp.asarray(rng.normal(size=(2, 7, 1, 5)), jnp.float32)
     state = jnp.asarray(rng.normal(size=(2, 4)), jnp.float32)
-    layer: Any = PixelAttention()
-    shapes = jax.eval_shape(lambda: layer.init(jax.random.key(0), pixels, state, None))
+    layer: Any = SpatialAttention()
+    shapes = jax.eval_shape(lambda: layer.init(jax.random.key(0), maps, state, None))
     variables = random_variables(shapes, rng, gain=9.0)
-    run = jax.jit(lambda pixels: layer.apply(variables, pixels, state, None))
-    context, alpha = run(pixels)
-    np.testing.assert_allclose(alpha.sum(1), 1, atol=1e-6)
+    run = jax.jit(lambda maps: layer.apply(variables, maps, state, None))
+    context, alpha = run(maps)
+    np.testing.assert_allclose(alpha.sum((1, 2)), 1, atol=1e-6)
     assert float(jnp.ptp(alpha)) > 0.05
-    np.testing.assert_allclose(context, jnp.einsum('bl,bld->bd', alpha, pixels), atol=1e-6)
+    np.testing.assert_allclose(context, jnp.einsum('byx,byxd->bd', alpha, maps), atol=1e-6)
     order = rng.permutation(7)
-    again, turned = run(pixels[:, order])
+    again, turned = run(maps[:, order])
     np.testing.assert_allclose(turned, alpha[:, order], atol=1e-6)
     np.testing.assert_allclose(again, context, atol=1e-6)
 
 
 def test_the_input_of_the_cell_has_one_mask_for_all_levels(tree):
-    model, variables, maps, table = made(tree)
-    before = jnp.broadcast_to(table[0] + 9, (BATCH, 3, EMBEDDING))
+    model, variables, maps = made(tree)
+    paths = jnp.zeros((BATCH, 3), jnp.int32)
 
     @functools.partial(jax.jit, compiler_options=QUICK)
     def run(keys):
@@ -148,14 +144,16 @@ def test_the_input_of_the_cell_has_one_mask_for_all_levels(tree):
             return call(*args, **kwargs)
 
         with nn.intercept_methods(note):
-            return model.apply(variables, maps, before, keys, method='follow')[0], seen
+            return model.apply(variables, maps, paths, keys, method='follow')[0], seen
 
     keys = jax.random.split(jax.random.key(0), BATCH)
     first, seen = jax.device_get(run(keys))
-    assert len(seen) == 3 and 0.3 < seen[0].mean() < 0.7
-    for mask in seen[1:]:
-        np.testing.assert_array_equal(mask, seen[0])
-    assert (seen[0] != seen[0][:1]).any(), 'examples have masks of their own'
+    context, *later = seen[0][:, :DEPTH], *seen[1:]  # no node is before the first level
+    assert len(later) == 2 and 0.3 < later[0].mean() < 0.7
+    for mask in later:
+        np.testing.assert_array_equal(mask, later[0])
+    np.testing.assert_array_equal(context, later[0][:, :DEPTH])
+    assert (context != context[:1]).any(), 'examples have masks of their own'
     other = run(jax.random.split(jax.random.key(1), BATCH))[0]
     assert np.abs(other - first).max() > 0.01
 

@@ -1,25 +1,29 @@
 """The history of `weighting`: the same on any devices, after a stop, and what is made of it."""
 
 import csv
+import functools
 import json
 import shutil
 from typing import Any
 
 import cv2
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from skinjax import config as configs
 from skinjax import train
+from skinjax.data.records import DataSet, Records
 from skinjax.engine.mesh import Mesh
+from skinjax.engine.objective import Moment
 from skinjax.objectives import history
+from skinjax.objectives.rule import Rule
 from tests.engine.test_devices import assert_same_training
 from tests.engine.test_devices import train as run_steps
-from tests.helpers import LINEAR, ROOT, shrink
-from tests.objectives.made import assert_same, made_batch, made_data, make_config
+from tests.helpers import LINEAR, shrink
+from tests.objectives.made import KEY, assert_same, made_batch, made_data, make_config
 from tests.objectives.test_weighting import fields
-from tests.test_configs import load
 
 TWELVE = made_data((0,) * 8 + (1,) * 4, (0, 1) * 6, (0, 1, 2) * 4)
 HARD: dict[str, Any] = {'weights': 'cb+ohem', 'ohem__warmup': 0.0, 'loss': 'focal'}
@@ -61,7 +65,7 @@ class TestDevices:
     @pytest.mark.parametrize(
         ('given', 'others'),
         [
-            (HARD, [('jit', 4, 1)]),
+            (HARD, [('jit', 2, 1), ('jit', 4, 1), ('pmap', 2, 1), ('pmap', 4, 1)]),
             (OVER_EPOCHS, [('pmap', 4, 1), ('pmap', 2, 2)]),
         ],
     )
@@ -74,24 +78,31 @@ class TestDevices:
         for parallel, devices, slices in others:
             other = run_steps(made, parallel, devices, batches(), accumulate=slices)
             assert_same_training(one, other)
-            assert (np.asarray(other[1].model[history.NAME]['seen']) == seen).all()
+            for name in ('seen', 'ranked', 'chosen'):
+                values = (run[1].model[history.NAME][name] for run in (one, other))
+                np.testing.assert_array_equal(*values)
 
-    def test_mapped_devices_take_the_hardest_of_their_share(self):
-        """As documented: half of each half, which is another choice than half of the whole."""
-        made = objective(weights='ohem', ohem__warmup=0.0)
+    @pytest.mark.parametrize('parallel', ['jit', 'pmap'])
+    @pytest.mark.parametrize(
+        ('given', 'want'),
+        [
+            ({'weights': 'ohem', 'ohem__warmup': 0.0, 'ohem__drop_top': 0.125}, slice(1, 5)),
+            ({'weights': 'spl', 'spl__first': 0.25}, slice(6, 8)),
+            ({'weights': 'ohem', 'ohem__warmup': 0.0, 'ohem__threshold': 1e6}, slice(0, 1)),
+        ],
+    )
+    def test_mapped_devices_choose_among_the_whole_batch(self, parallel, given, want):
+        """Where they would take another choice, were each to rank its own share."""
         batch = {**batches(1)[0], 'valid': np.ones(8, bool)}
         batch['label'] = np.array([0, 1, 0, 1, 1, 0, 1, 0], np.int32)  # the first half is hard
-        kept = {}
-        for parallel in ('jit', 'pmap'):
-            table = run_steps(made, parallel, 2, [batch])[1].model[history.NAME]
-            kept[parallel] = np.asarray(table['weight'])[:8] > 0
-            assert kept[parallel].sum() == 4
-            losses = np.asarray(table['loss'])[:8]
-        shares = losses.reshape(2, 4)
-        hardest = (shares >= np.sort(shares, 1)[:, 2:3]).ravel()
-        np.testing.assert_array_equal(kept['pmap'], hardest)
-        np.testing.assert_array_equal(kept['jit'], losses >= np.sort(losses)[4])
-        assert (kept['jit'] != kept['pmap']).any()
+        table = run_steps(objective(**given), parallel, 2, [batch])[1].model[history.NAME]
+        counted = np.asarray(table['weight'])[:8]
+        order = np.argsort(-np.asarray(table['loss'])[:8])
+        chosen = np.isin(np.arange(8), order[want])
+        assert chosen[:4].sum() != chosen[4:].sum()
+        np.testing.assert_allclose(counted, chosen * 8 / chosen.sum(), rtol=1e-5)
+        np.testing.assert_array_equal(np.asarray(table['ranked'])[:8], 1)
+        np.testing.assert_array_equal(np.asarray(table['chosen'])[:8], chosen)
 
     def test_the_last_visit_decides_over_epochs(self):
         made = objective(weights='spl', scope='epoch', spl__last=0.5)
@@ -101,6 +112,10 @@ class TestDevices:
         order = np.argsort(np.asarray(first['loss'])[:6], kind='stable')
         counted = np.asarray(second['weight'])[:6] - np.asarray(first['weight'])[:6]
         np.testing.assert_allclose(counted[order], [2, 2, 2, 0, 0, 0], atol=1e-5)
+        # About rows that it did not know yet nothing was decided.
+        assert (np.asarray(first['ranked']) == 0).all()
+        np.testing.assert_array_equal(np.asarray(second['ranked'])[:8], [1] * 6 + [0] * 2)
+        np.testing.assert_array_equal(np.asarray(second['chosen'])[order], [1, 1, 1, 0, 0, 0])
         assert (np.asarray(second['loss'])[:6] != np.asarray(first['loss'])[:6]).all()
 
 
@@ -131,12 +146,16 @@ class TestRun:
         assert sum(float(row['weight']) for row in rows) == pytest.approx(4 * 16, rel=1e-4)
         means = [float(row['mean_weight']) for row in rows]
         assert means == sorted(means, reverse=True) and means[-1] == 0 < means[0]
-        classes = found.results['weights']
-        assert sum(block['share'] for block in classes.values()) == pytest.approx(1)
-        for name, block in classes.items():
+        for name, block in found.results['weights'].items():
             own = [row for row in rows if row['label'] == name]
             assert len(own) == block['images'] > 0
-            assert sum(row['weight'] == '0' for row in own) == block['never_counted']
+            seen, weight = (sum(float(row[c] or 0) for row in own) for c in ('seen', 'weight'))
+            assert block['share_seen'] == pytest.approx(seen / 64)
+            assert block['share'] == pytest.approx(weight / 64, rel=1e-4)
+            assert block['mean_weight'] == pytest.approx(weight / max(seen, 1), rel=1e-4)
+        # Three of the four steps are after the warm-up, and take half of 16.
+        assert sum(int(row['ranked']) for row in rows) == 48
+        assert sum(int(row['chosen']) for row in rows) == 24
         for name in ('weights_classes', 'weights_images'):
             image = np.frombuffer(found.files[f'figures/{name}.png'], np.uint8)
             assert np.std(np.asarray(cv2.imdecode(image, cv2.IMREAD_COLOR))) > 10
@@ -147,8 +166,13 @@ class TestRun:
         lines = [line for line in lines if line['split'] == 'train']
         kept = [line['main/kept'] for line in lines]
         assert kept == [1.0, 0.5, 0.5, 0.5]  # the warm-up is half an epoch of two steps
-        names = [name for name in lines[0] if name.startswith('main/weight_')]
-        assert len(names) == 7 and all(line[name] >= 0 for line in lines for name in names)
+        train_split = finished[0].data.splits['train']
+        for line in lines:
+            shares = [
+                line[f'main/weight_{name}'] * (train_split.labels == code).mean()
+                for code, name in enumerate(finished[0].data.classes)
+            ]
+            assert sum(shares) == pytest.approx(1, rel=1e-5)
 
     def test_resumed_it_is_the_same(self, finished, tmp_path):
         trainer, work, variables = finished
@@ -160,13 +184,94 @@ class TestRun:
         assert_same(resumed, variables[history.NAME])
 
 
+# Forty images of fixed losses, in batches of eight of which the hardest four count.
+LABELS = np.arange(40, dtype=np.int32) % 3
+DIFFICULTY = np.random.default_rng(0).permutation(40).astype(np.float32)
+
+
+def forty() -> DataSet:
+    """The number of an image is its colour."""
+    names = np.arange(40).astype(str)
+    train_split = Records(
+        names, LABELS, {}, names, lambda row: {'image': np.full((4, 4, 3), row, np.uint8)}
+    )
+    return DataSet('made', ('a', 'b', 'c'), {}, {'train': train_split})
+
+
+def visit(rule, state, index, step):
+    """The history after a batch of these rows."""
+    batch = {'label': jnp.asarray(LABELS)[index], 'valid': jnp.ones(8, bool), 'index': index}
+    ranks, moment = jnp.asarray(DIFFICULTY)[index], Moment(jax.random.split(KEY, 8), step)
+    own, kept, decided = rule.weigh(batch, ranks, moment, state[history.NAME])
+    given = {'weights': own * kept, 'losses': ranks, 'decided': decided, 'kept': kept}
+    sums = history.sums(batch, **given, total=(own * kept).sum(), rows=40)
+    return history.update(state, sums)
+
+
+@pytest.fixture(scope='module')
+def told():
+    """(data, history of 21 epochs, how often each was decided about and chosen by hand)."""
+    config = make_config('weighting', **fields(weights='ohem'))
+    config.data.batch_size = 8
+    advance = jax.jit(functools.partial(visit, Rule(config, forty(), 105)))
+    state = {history.NAME: history.empty(40)}
+    counts, rng = np.zeros((2, 40), int), np.random.default_rng(1)
+    for epoch in range(21):
+        for k, index in enumerate(rng.permutation(40).reshape(5, 8)):
+            state = advance(state, jnp.asarray(index), jnp.asarray(5 * epoch + k))
+            if epoch:  # the first is the warm-up
+                counts[0, index] += 1
+                counts[1, index[np.argsort(-DIFFICULTY[index])[:4]]] += 1
+    return forty(), state, counts
+
+
+class TestNeverAndAlways:
+    def test_the_warm_up_decides_nothing(self, told):
+        _, state, (ranked, chosen) = told
+        table = jax.device_get(state[history.NAME])
+        np.testing.assert_array_equal(table['seen'], 21)
+        np.testing.assert_array_equal(table['ranked'], ranked)
+        np.testing.assert_array_equal(table['chosen'], chosen)
+        assert (table['weight'] > 0).all()  # which is why the weight cannot tell
+
+    def test_they_are_told_by_class_and_by_image(self, told):
+        data, state, (ranked, chosen) = told
+        found = history.findings(data, state, {}, None)
+        never, always = chosen == 0, chosen == ranked
+        assert never.sum() > 5 and always.sum() > 5
+        for code, block in enumerate(found.results['weights'].values()):
+            own = np.equal(LABELS, code)
+            assert block['ranked'] == own.sum()
+            assert block['never_chosen'] == (own & never).sum() > 0
+            assert block['always_chosen'] == (own & always).sum() > 0
+        rows = list(csv.DictReader(str(found.files['weights_history.csv']).splitlines()))
+        assert {int(row['id']): (int(row['ranked']), int(row['chosen'])) for row in rows} == {
+            k: (20, chosen[k]) for k in range(40)
+        }
+
+    def test_they_are_shown(self, told):
+        data, state, (ranked, chosen) = told
+        found = history.findings(data, state, {}, None)
+        assert {'figures/weights_chosen.png', 'figures/weights_chosen_images.png'} <= {*found.files}
+        strips = history.always_and_never(data, jax.device_get(state[history.NAME]))
+        for (title, images), which in zip(
+            strips.items(), (chosen == ranked, chosen == 0), strict=True
+        ):
+            assert f'{which.sum()} of 40 images' in title and 'a 20' in title
+            shown = [int(image[0, 0, 0]) for image in images]
+            assert shown == np.flatnonzero(which)[:8].tolist()
+
+
+def test_without_a_curriculum_nobody_is_chosen_or_left_out(finished):
+    trainer, _, variables = finished
+    table = {name: np.array(values) for name, values in variables[history.NAME].items()}
+    table['ranked'][:], table['chosen'][:] = 0, 0
+    found = history.findings(trainer.data, {history.NAME: table}, {}, None)
+    assert not any('chosen' in name for name in found.files)
+    blocks = found.results['weights'].values()
+    assert all(block['never_chosen'] == block['always_chosen'] == 0 for block in blocks)
+
+
 def test_a_run_without_steps_has_none():
-    variables = {history.NAME: {name: np.zeros(12) for name in ('seen', 'weight', 'loss')}}
-    found = history.findings(TWELVE, variables, {}, None)
+    found = history.findings(TWELVE, {history.NAME: history.empty(12)}, {}, None)
     assert not found.files and not found.results
-
-
-@pytest.mark.parametrize('variant', ['cb', 'foo', 'ce_easy', 'ce_cb+none_es'])
-def test_the_config_knows_its_variants(variant):
-    with pytest.raises(ValueError, match=r'unknown variant .* of weighting: .* spl, ohem'):
-        load(ROOT / 'configs' / 'weighting.py').get_config(variant)

@@ -146,3 +146,49 @@ def test_extreme_logits_have_finite_losses_and_gradients(loss, scale):
     value, gradient = jax.value_and_grad(total(loss))(logits)
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()
+
+
+class TestFocal:
+    def test_worked_values(self):
+        p = jnp.array([[0.9], [0.5], [0.1]])
+        found = losses.focal(jnp.log(p / (1 - p)), jnp.ones(3, jnp.int32))
+        np.testing.assert_allclose(found, [0.0010536, 0.1732868, 1.8650939], atol=5e-8)
+
+    @pytest.mark.parametrize('columns', [1, 4])
+    def test_slow_twin(self, columns):
+        rng = np.random.default_rng(0)
+        logits = rng.normal(size=(6, columns)).astype(np.float32)
+        labels = rng.integers(0, max(columns, 2), 6)
+        every = np.concatenate([np.zeros((6, 1)), logits], 1) if columns == 1 else logits
+        want = [
+            -((1 - p[y]) ** 3) * np.log(p[y])
+            for p, y in zip(np.exp(every) / np.exp(every).sum(1)[:, None], labels, strict=True)
+        ]
+        found = losses.focal(jnp.asarray(logits), jnp.asarray(labels), 3.0)
+        np.testing.assert_allclose(found, want, rtol=1e-5)
+
+    def test_gamma_zero_is_cross_entropy(self):
+        logits, labels = jnp.array([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0]]), jnp.array([2, 0])
+        for smoothing in (0.0, 0.1):
+            np.testing.assert_array_equal(
+                losses.focal(logits, labels, 0.0, smoothing),
+                losses.classification(logits, labels, smoothing),
+            )
+
+    @pytest.mark.parametrize('scale', [1.0, 1e3, 1e30])
+    def test_finite_everywhere(self, scale):
+        logits = scale * jnp.array([[1.0, -1.0, 0.0], [1.0, -1.0, 0.0]])
+        for gamma in (0.5, 2.0):
+
+            def total(z, g=gamma):
+                return losses.focal(z, jnp.array([0, 1]), g).sum()
+
+            value, gradient = jax.jit(jax.value_and_grad(total))(logits)
+            assert np.isfinite(value) and np.isfinite(gradient).all()
+
+
+def test_margins_move_the_true_class_alone():
+    found = losses.with_margins(
+        jnp.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), jnp.array([2, 0]), jnp.array([0.1, 0.2, 0.5])
+    )
+    np.testing.assert_allclose(found, [[1, 2, 2.5], [3.9, 5, 6]], rtol=1e-6)

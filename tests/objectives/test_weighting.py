@@ -9,10 +9,11 @@ import pytest
 
 from skinjax import config as configs
 from skinjax.data.records import DataSet
+from skinjax.engine.objective import Moment
 from skinjax.objectives import history
-from skinjax.objectives.weighting import Rule
+from skinjax.objectives.rule import Rule
 from tests.objectives.made import (
-    build,
+    KEY,
     made_data,
     made_records,
     make_config,
@@ -57,8 +58,9 @@ def some(labels=PUBLISHED, seed=0) -> tuple[jax.Array, dict[str, jax.Array]]:
 
 def weigh(found: Rule, logits, batch, step=NOW):
     """(Loss, class weights, kept)."""
-    values, ranked = found.losses(logits, batch)
-    own, kept = found.weigh(batch, ranked, step, history.empty(found.rows))
+    values, ranks = found.losses(logits, batch['label'])
+    moment = Moment(jax.random.split(KEY, len(logits)), step)
+    own, kept, _ = found.weigh(batch, ranks, moment, history.empty(found.rows))
     return found.reduce(values, own, kept, batch), own, kept
 
 
@@ -85,7 +87,15 @@ class TestPublishedBatch:
         found = rule(weights=scheme)
         logits, batch = some()
         loss, own, kept = weigh(found, logits, batch)
-        sums = history.sums(batch, own * kept, loss.values, loss.weights.sum(), found.rows)
+        sums = history.sums(
+            batch,
+            weights=own * kept,
+            losses=loss.values,
+            decided=batch['valid'],
+            kept=kept,
+            total=loss.weights.sum(),
+            rows=found.rows,
+        )
         after = history.update({history.NAME: history.empty(found.rows)}, sums)[history.NAME]
         counted = np.asarray(after['weight'])[:16]
         np.testing.assert_allclose(counted, np.array(want)[PUBLISHED], atol=6e-5)
@@ -142,7 +152,7 @@ class TestGradient:
         """w_i (p - y) / sum(w) by hand, for the w of this moment."""
         found = rule(weights='cb+ohem', ohem__warmup=0.0, reduce=reduce)
         logits, batch = some()
-        gradient = np.asarray(jax.grad(lambda z: mean(weigh_loss(found, z, batch)))(logits))
+        gradient = np.asarray(jax.grad(lambda z: mean(weigh(found, z, batch)[0]))(logits))
         _, own, kept = weigh(found, logits, batch)
         own, kept = np.asarray(own), np.asarray(kept)
         w = own * kept / (own * (kept if reduce == 'weights' else 1)).sum()
@@ -152,37 +162,32 @@ class TestGradient:
         assert (np.abs(gradient[kept == 1]).max(1) > 0).all()
 
 
-def weigh_loss(found, logits, batch):
-    values, ranked = found.losses(logits, batch)
-    return found.reduce(values, *found.weigh(batch, ranked, NOW, history.empty(found.rows)), batch)
-
-
 class TestLogits:
     labels = np.array([0, 5, 6, 1])
 
     def values(self, **given):
         logits, batch = some(self.labels)
-        values, ranked = rule(weights='', **given).losses(logits, batch)
+        values, ranked = rule(**given).losses(logits, batch['label'])
         return np.asarray(logits, np.float64), np.asarray(values), np.asarray(ranked)
 
     def test_logit_adjustment_and_balanced_softmax(self):
-        logits, found, _ = self.values(margin='logit_adjustment', tau=2.0)
+        logits, found, _ = self.values(weights='logit_adjustment', tau=2.0)
         prior = np.log(COUNTS / COUNTS.sum())
         want = cross_entropy(logits + 2 * prior, self.labels)
         np.testing.assert_allclose(found, want, rtol=1e-5)
-        _, found, _ = self.values(margin='balanced_softmax', tau=2.0)
+        _, found, _ = self.values(weights='balanced_softmax', tau=2.0)
         raised = COUNTS * np.exp(logits)
         want = -np.log(raised[np.arange(4), self.labels] / raised.sum(1))
         np.testing.assert_allclose(found, want, rtol=1e-5)
 
     def test_ldam(self):
-        logits, found, _ = self.values(margin='ldam', max_margin=0.7)
+        logits, found, _ = self.values(weights='ldam', max_margin=0.7)
         moved = logits.copy()
         for row, label in enumerate(self.labels):
             moved[row, label] -= 0.7 * (116 / COUNTS[label]) ** 0.25
         np.testing.assert_allclose(found, cross_entropy(moved, self.labels), rtol=1e-5)
 
-    @pytest.mark.parametrize('given', [{'loss': 'focal'}, {'margin': 'ldam'}])
+    @pytest.mark.parametrize('given', [{'weights': '', 'loss': 'focal'}, {'weights': 'ldam'}])
     def test_what_ranks(self, given):
         logits, values, ranked = self.values(**given)
         np.testing.assert_array_equal(ranked, values)
@@ -192,14 +197,14 @@ class TestLogits:
 
     def test_two_classes_by_one_logit(self):
         data = made_data()
-        for margin in ('balanced_softmax', 'ldam'):
-            config = make_config('weighting', weights='', margin=margin, loss='focal')
+        for scheme in ('balanced_softmax', 'ldam'):
+            config = make_config('weighting', weights=scheme, loss='focal')
             both = Rule(config, data, 10)
             z = np.array([[0.3], [-1.2]])
-            batch = {'label': jnp.array([1, 0])}
+            labels = jnp.array([1, 0])
             wide = np.concatenate([np.zeros((2, 1)), z], 1).astype(np.float32)
-            ce = cross_entropy(wide - (margin == 'ldam') * 0.5 * np.eye(2)[[1, 0]], [1, 0])
-            found, _ = both.losses(jnp.asarray(wide), batch)
+            ce = cross_entropy(wide - (scheme == 'ldam') * 0.5 * np.eye(2)[[1, 0]], [1, 0])
+            found, _ = both.losses(jnp.asarray(wide), labels)
             np.testing.assert_allclose(found, (1 - np.exp(-ce)) ** 2 * ce, rtol=1e-5)
 
 
@@ -210,52 +215,21 @@ class TestTime:
         for step, want in ((79, np.ones(7)), (80, COUNTS.sum() / COUNTS)):
             _, own, _ = weigh(found, logits, batch, jnp.asarray(step))
             np.testing.assert_allclose(own, want[PUBLISHED], rtol=1e-6)
+            assert bool(found.begun(jnp.asarray(step))) == (step == 80)
+
+    @pytest.mark.parametrize(('defer', 'begin'), [(0.0, 80), (0.5, 50)])
+    def test_ldam_drw_is_ldam_and_late_class_weights(self, defer, begin):
+        given: dict[str, Any] = {'normalize': 'none', 'defer': defer}
+        logits, batch = some()
+        plain, late = rule(weights='ldam'), rule(weights='ldam_drw', **given)
+        for step, table in ((begin - 1, np.ones(7)), (begin, COUNTS.sum() / COUNTS)):
+            loss, own, _ = weigh(late, logits, batch, jnp.asarray(step))
+            np.testing.assert_allclose(own, table[PUBLISHED], rtol=1e-6)
+            values, _ = plain.losses(logits, batch['label'])
+            np.testing.assert_allclose(loss.values, own * values, rtol=1e-6)
 
     def test_hard_examples_after_an_epoch(self):
         found = rule(counts=np.full(7, 10), weights='ohem')  # one epoch is one batch of 64
         logits, batch = some()
         counted = [weigh(found, logits, batch, jnp.asarray(step))[2].sum() for step in (0, 1)]
         assert counted == [16, 8]
-
-
-class TestErrors:
-    @pytest.mark.parametrize(
-        ('given', 'text'),
-        [
-            ({'weights': 'cbb'}, "'cbb' is none of cb, es, spl, ohem"),
-            ({'loss': 'fokal'}, r"config\.objective\.loss is 'fokal'; .*did you mean 'focal'"),
-            ({'margin': 'ldm'}, "did you mean 'ldam'"),
-            ({'beta': 1.0}, 'beta is 1.0'),
-            ({'defer': 80}, 'defer is 80: expected 0 to 1'),
-            ({'gamma': -1.0}, r'gamma is -1\.0: expected 0 to inf'),
-            ({'max_margin': -0.5}, r'max_margin is -0\.5'),
-        ],
-    )
-    def test_unknown_options_list_the_known(self, given, text):
-        with pytest.raises(ValueError, match=text):
-            build('weighting', **given)
-
-    def test_a_guard_that_would_leave_out_no_row_of_a_batch(self):
-        given = {'weights': 'ohem', 'ohem__drop_top': 0.05}
-        config = make_config('weighting', **fields(**given))
-        config.data.batch_size = 16
-        with pytest.raises(ValueError, match=r'drop_top is 0.05, which is no row of a batch of 16'):
-            Rule(config, lesions(COUNTS), 100)
-        config.data.batch_size = 20
-        assert Rule(config, lesions(COUNTS), 100).rows == COUNTS.sum()
-        config = make_config('weighting', **fields(**given, scope='epoch'))
-        config.data.batch_size = 16
-        assert Rule(config, lesions(COUNTS), 100).rows == COUNTS.sum()
-
-    def test_a_class_without_images_is_named(self):
-        counts = COUNTS * (np.arange(7) != 3)
-        for given in ({'weights': 'es'}, {'weights': '', 'margin': 'ldam'}):
-            with pytest.raises(ValueError, match=r'every class, and akiec has none'):
-                rule(counts, **given)
-        assert rule(counts, weights='spl').rows == counts.sum()
-
-    def test_classes_are_not_balanced_twice(self):
-        config = make_config('weighting')
-        config.data.sampling = 'class'
-        with pytest.raises(ValueError, match="sampling to 'uniform', found 'class'"):
-            Rule(config, lesions(), 10)

@@ -1,5 +1,6 @@
 """Class weights, curricula and the focal loss: published values, brute force, slow twins."""
 
+import dataclasses
 import itertools
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from skinjax.objectives import losses, weighting, weights
-from skinjax.objectives.weights import Curriculum, Pool
+from skinjax.objectives import rule, weights
+from skinjax.objectives.weights import Curriculum, Pool, Scheme
 
 # Training images of ISIC 2018 as the slides have them: NV, MEL, BKL, AKIEC, BCC, DF, VASC.
 COUNTS = np.array([6741, 1119, 1101, 331, 517, 116, 143])
@@ -71,13 +72,28 @@ class TestClassWeights:
 
     def test_limits_of_the_effective_number(self):
         assert weights.inverse_effective(np.array([1, 9]))[0] == pytest.approx(1)
+        np.testing.assert_array_equal(weights.inverse_effective(COUNTS, 0.0), 1)
         np.testing.assert_allclose(weights.inverse_effective(COUNTS, 1e-12), 1, rtol=1e-6)
+        np.testing.assert_array_equal(weights.inverse_effective(np.array([1])), 1)
         found = weights.inverse_effective(COUNTS, 1 - 1e-10)
         np.testing.assert_allclose(found * COUNTS, 1, rtol=1e-5)
 
     def test_no_scheme_is_one(self):
         for how in weights.NORMALIZE:
             np.testing.assert_allclose(weights.class_table(COUNTS, '', how), 1)
+
+    def test_unknown_names_and_empty_classes(self):
+        with pytest.raises(ValueError, match=r"class weights 'cbs'; .*did you mean 'cb'"):
+            weights.class_table(COUNTS, 'cbs')
+        for name in weights.CLASS_WEIGHTS:
+            with pytest.raises(ValueError, match=r'need rows of every class, found \[3 0\]'):
+                weights.class_table(np.array([3, 0]), name)
+
+    def test_counts_name_every_absent_class(self):
+        labels = np.array([0, 2, 2, -1])
+        assert weights.class_counts(labels, 'abcd').tolist() == [1, 0, 2, 0]
+        with pytest.raises(ValueError, match=r'cb needs training images .* b, d has none'):
+            weights.class_counts(labels, 'abcd', 'cb')
 
     def test_margins_fall_with_the_fourth_root(self):
         found = weights.margins(np.array([16, 1, 81]), 0.5)
@@ -105,13 +121,17 @@ class TestThreshold:
 
     def test_the_ends_are_the_plain_mean(self):
         assert choose(Curriculum(False, 1.0, 1.0, threshold=1e30)) == [1] * 4
-        assert choose(Curriculum(True, 1.0, 1.0, threshold=1e-30)) == [1] * 4
+        assert choose(Curriculum(True, 1.0, 1.0, threshold=0.0)) == [1] * 4
+        # Unlike the fraction, which would take half.
+        assert choose(Curriculum(True, 0.5, 0.5, threshold=0.0)) == [1] * 4
 
     def test_one_is_always_kept(self):
         assert choose(self.spl, [3.0, 2.0, 5.0]) == [0, 1, 0]
         assert choose(self.ohem, [0.3, 0.2, 0.5]) == [0, 0, 1]
         assert choose(self.ohem, [0.3, 0.2, 0.9], valid=[True, True, False]) == [1, 0, 0]
         assert choose(self.ohem, [0.3, 0.2], valid=[False, False]) == [0, 0]
+        assert choose(self.spl, [0.9, 0.9, 1.2]) == [1, 0, 0]  # the first of equals
+        assert choose(self.ohem, [0.2, 0.3, 0.3]) == [0, 1, 0]
 
     def test_what_is_taken_for_wrong_labels_is_not_kept_instead(self):
         guarded = Curriculum(True, 1.0, 1.0, threshold=0.8, drop_top=0.25)
@@ -120,15 +140,16 @@ class TestThreshold:
 
 
 def chosen_slowly(curriculum, values, labels, valid, fraction):
-    """Sort the rows of each class, leave out the top, take the next."""
+    """Sort the rows, leave out the top of all; of each class, take the next."""
+    rows = [k for k in range(len(values)) if valid[k]]
+    rows.sort(key=lambda k: (-values[k] if curriculum.hard else values[k], k))
+    left = rows[int(curriculum.drop_top * len(rows) + 1e-9) :]
     kept = [0] * len(values)
     strata = sorted(set(labels)) if curriculum.stratified else [None]
     for stratum in strata:
-        rows = [k for k in range(len(values)) if valid[k] and stratum in (None, labels[k])]
-        rows.sort(key=lambda k: (-values[k] if curriculum.hard else values[k], k))
-        first = int(curriculum.drop_top * len(rows) + 1e-9)
-        number = max(int(np.ceil(fraction * len(rows) - 1e-9)), 1)
-        for k in rows[first : first + number]:
+        of_class = [k for k in rows if stratum in (None, labels[k])]
+        number = max(int(np.ceil(fraction * len(of_class) - 1e-9)), 1)
+        for k in [k for k in left if k in of_class][:number]:
             kept[k] = 1
     return kept
 
@@ -147,6 +168,36 @@ class TestFraction:
             want = chosen_slowly(curriculum, values, labels.tolist(), valid, fraction)
             assert choose(curriculum, values, labels, valid) == want
         assert sum(want) < size
+
+    def test_wrong_labels_are_left_out_before_the_classes_are_told_apart(self):
+        """The two hardest of ten are of class 1: a fifth of each class would spare one of them."""
+        guarded = Curriculum(True, 1.0, 1.0, drop_top=0.2, stratified=True)
+        values, labels = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 3.0, 2.0, 0.8], [0] * 7 + [1] * 3
+        assert choose(guarded, values, labels) == [1] * 7 + [0, 0, 1]
+        half = dataclasses.replace(guarded, first=0.5, last=0.5)
+        assert choose(half, values, labels) == [0, 0, 0, 1, 1, 1, 1, 0, 0, 1]
+
+    @pytest.mark.parametrize(('size', 'left_out'), [(16, 0), (32, 1), (64, 3)])
+    def test_the_guard_takes_whole_rows_of_a_batch(self, size, left_out):
+        guarded = Curriculum(True, 1.0, 1.0, drop_top=0.05)
+        values, labels = jnp.arange(size, dtype=jnp.float32), jnp.zeros(size, jnp.int32)
+        kept = guarded.choose(values, labels, jnp.ones(size, bool), NOW)
+        np.testing.assert_array_equal(kept, np.arange(size) < size - left_out)
+        assert weights.whole(0.05, size) == left_out
+
+    @pytest.mark.parametrize(
+        ('curriculum', 'want'),
+        [
+            (Curriculum(False, 0.5, 1.0, over=10, warmup=2), [0, 0, 1, 1, 0]),
+            (Curriculum(True, 0.5, 0.5, warmup=3), [0, 0, 0, 1, 1]),
+            (Curriculum(True, 1.0, 1.0), [0, 0, 0, 0, 0]),
+            (Curriculum(True, 1.0, 1.0, warmup=2, threshold=0.0), [0, 0, 1, 1, 1]),
+            (Curriculum(True, 1.0, 1.0, warmup=2, drop_top=0.1), [0, 0, 1, 1, 1]),
+        ],
+    )
+    def test_when_it_takes_less_than_everybody(self, curriculum, want):
+        steps = (0, 1, 2, 11, 12)
+        assert [bool(curriculum.selects(jnp.asarray(step))) for step in steps] == want
 
     def test_all_is_the_plain_mean(self):
         assert choose(SPL) == choose(OHEM) == [1] * 4
@@ -182,76 +233,40 @@ class TestFraction:
 
 class TestParse:
     def test_schemes(self):
-        known = {'': ('', ''), 'cb': ('cb', ''), 'ohem': ('', 'ohem'), 'spl+es': ('es', 'spl')}
+        known = {
+            '': Scheme(),
+            'cb': Scheme(classes='cb'),
+            'ohem': Scheme(curriculum='ohem'),
+            'spl+es': Scheme(classes='es', curriculum='spl'),
+            'logit_adjustment': Scheme(logits='logit_adjustment'),
+            'cb+ldam+ohem': Scheme('cb', 'ohem', 'ldam'),
+            'ldam_drw': Scheme('cb', '', 'ldam', deferred=True),
+            'spl+ldam_drw': Scheme('cb', 'spl', 'ldam', deferred=True),
+        }
         assert {scheme: weights.parse(scheme) for scheme in known} == known
+        assert all(weights.parse(name) for name in weights.SCHEMES)
 
-    def test_unknown_schemes_list_the_known(self):
-        with pytest.raises(ValueError, match=r"'ohm' is none of cb, es, spl, ohem; join two by"):
-            weights.parse('cb+ohm')
+    @pytest.mark.parametrize(('scheme', 'name'), [('cb+ohm', 'ohm'), ('cb+', ''), ('none', 'none')])
+    def test_unknown_schemes_list_the_known(self, scheme, name):
+        known = 'cb, es, spl, ohem, logit_adjustment, balanced_softmax, ldam, ldam_drw; join'
+        with pytest.raises(ValueError, match=f"'{name}' is none of {known}"):
+            weights.parse(scheme)
 
-    @pytest.mark.parametrize('scheme', ['cb+es', 'spl+ohem', 'cb+cb'])
+    @pytest.mark.parametrize(
+        'scheme',
+        ['cb+es', 'spl+ohem', 'cb+cb', 'ldam+balanced_softmax', 'ldam_drw+es', 'ldam+ldam_drw'],
+    )
     def test_one_of_each_kind(self, scheme):
-        with pytest.raises(ValueError, match='exclude each other'):
+        first, second = scheme.split('+')
+        with pytest.raises(ValueError, match=f': {first} and {second} exclude each other'):
             weights.parse(scheme)
 
     def test_defaults_are_those_of_the_comparison(self):
         made = {
             name: weights.curriculum(
-                name, ConfigDict(weighting.DEFAULTS[name]), 1000, 50, stratified=False
+                name, ConfigDict(rule.DEFAULTS[name]), 1000, 50, stratified=False
             )
             for name in weights.CURRICULA
         }
         assert made['spl'] == Curriculum(False, 0.5, 1.0, over=600)
         assert made['ohem'] == Curriculum(True, 0.5, 0.5, warmup=50)
-
-    @pytest.mark.parametrize(('field', 'value'), [('first', 0.0), ('last', 1.1), ('drop_top', 1.0)])
-    def test_fractions(self, field, value):
-        options = ConfigDict({**weighting.DEFAULTS['ohem'], field: value})
-        with pytest.raises(ValueError, match=rf'ohem\.{field} is {value}: expected a fraction'):
-            weights.curriculum('ohem', options, 10, 1, stratified=False)
-
-
-class TestFocal:
-    def test_worked_values(self):
-        p = jnp.array([[0.9], [0.5], [0.1]])
-        found = losses.focal(jnp.log(p / (1 - p)), jnp.ones(3, jnp.int32))
-        np.testing.assert_allclose(found, [0.0010536, 0.1732868, 1.8650939], atol=5e-8)
-
-    @pytest.mark.parametrize('columns', [1, 4])
-    def test_slow_twin(self, columns):
-        rng = np.random.default_rng(0)
-        logits = rng.normal(size=(6, columns)).astype(np.float32)
-        labels = rng.integers(0, max(columns, 2), 6)
-        every = np.concatenate([np.zeros((6, 1)), logits], 1) if columns == 1 else logits
-        want = [
-            -((1 - p[y]) ** 3) * np.log(p[y])
-            for p, y in zip(np.exp(every) / np.exp(every).sum(1)[:, None], labels, strict=True)
-        ]
-        found = losses.focal(jnp.asarray(logits), jnp.asarray(labels), 3.0)
-        np.testing.assert_allclose(found, want, rtol=1e-5)
-
-    def test_gamma_zero_is_cross_entropy(self):
-        logits, labels = jnp.array([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0]]), jnp.array([2, 0])
-        for smoothing in (0.0, 0.1):
-            np.testing.assert_array_equal(
-                losses.focal(logits, labels, 0.0, smoothing),
-                losses.classification(logits, labels, smoothing),
-            )
-
-    @pytest.mark.parametrize('scale', [1.0, 1e3, 1e30])
-    def test_finite_everywhere(self, scale):
-        logits = scale * jnp.array([[1.0, -1.0, 0.0], [1.0, -1.0, 0.0]])
-        for gamma in (0.5, 2.0):
-
-            def total(z, g=gamma):
-                return losses.focal(z, jnp.array([0, 1]), g).sum()
-
-            value, gradient = jax.jit(jax.value_and_grad(total))(logits)
-            assert np.isfinite(value) and np.isfinite(gradient).all()
-
-
-def test_margins_move_the_true_class_alone():
-    found = losses.with_margins(
-        jnp.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), jnp.array([2, 0]), jnp.array([0.1, 0.2, 0.5])
-    )
-    np.testing.assert_allclose(found, [[1, 2, 2.5], [3.9, 5, 6]], rtol=1e-6)

@@ -27,7 +27,8 @@ class TestWhoCounts:
     """Rows beyond the end of the data, and rows whose value is unknown."""
 
     @pytest.mark.parametrize(
-        'method', ['baseline', 'lntl', 'tabe', 'clgr', 'group_dro', 'weighting']
+        'method',
+        ['baseline', 'lntl', 'tabe', 'clgr', 'group_dro', 'weighting', 'hierarchical'],
     )
     def test_padding_has_no_influence(self, method):
         unlearner = method in ('lntl', 'tabe', 'clgr')

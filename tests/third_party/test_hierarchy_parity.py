@@ -15,18 +15,20 @@ from flax.traverse_util import flatten_dict
 
 torch = pytest.importorskip('torch')
 
+from skinjax import taxonomy  # noqa: E402
 from skinjax.models.attention import CBAM  # noqa: E402
 from skinjax.models.hierarchy import Head, Hierarchical  # noqa: E402
 from skinjax.objectives.hierarchical import path_loss  # noqa: E402
 from skinjax.objectives.losses import cross_entropy  # noqa: E402
 from tests.models.sides import random_variables  # noqa: E402
 from tests.objectives.linear_encoder import LinearEncoder  # noqa: E402
+from tests.test_taxonomy import CLASSES, TREE  # noqa: E402
 from third_party.torch_baselines import hierarchy  # noqa: E402
 
 EXACT, GRADIENTS = 2e-5, 1e-4  # of the largest value
 QUICK: Any = {'xla_backend_optimization_level': '0'}
 BATCH, SIDE, DEPTH, NODES, LEVELS, HIDDEN, EMBEDDING = 3, 4, 16, 9, 3, 6, 5
-PLAIN = {'cell.gates': None, 'pixels.state': 'asked', 'pixels.out': 'score'}
+PLAIN = {'cell.gates': None, 'attention.state': 'asked', 'attention.out': 'score'}
 
 
 def distance(have: Any, want: Any) -> float:
@@ -57,26 +59,27 @@ def named(tree: Any) -> dict[str, np.ndarray]:
     return found
 
 
-@pytest.mark.parametrize('fields', [{}, {'channels': 4, 'context': True}])
+@pytest.mark.parametrize('fields', [{}, {'channel_attention': 4, 'context': True}])
 def test_the_head_of_three_levels_with_its_loss_and_all_gradients(fields):
     rng = np.random.default_rng(0)
-    draw = functools.partial(rng.normal, size=(BATCH, SIDE**2, DEPTH))
-    pixels = draw().astype(np.float32)
-    before = rng.normal(size=(BATCH, LEVELS, EMBEDDING)).astype(np.float32)
+    pixels = rng.normal(size=(BATCH, SIDE**2, DEPTH)).astype(np.float32)
     paths = jnp.asarray(rng.integers(0, NODES, (BATCH, LEVELS)))
-    decoder = {'nodes': NODES, 'hidden': HIDDEN, 'embedding': EMBEDDING, **fields}
-    model: Any = Hierarchical(LinearEncoder(1), decoder)
+    decoder = {'hidden': HIDDEN, 'embedding': EMBEDDING, **fields}
+    model: Any = Hierarchical(LinearEncoder(1), taxonomy.read(TREE, CLASSES), decoder)
     maps = jnp.asarray(pixels.reshape(BATCH, SIDE, SIDE, DEPTH))
     run = functools.partial(model.apply, method='follow')
     shapes = jax.eval_shape(
-        functools.partial(model.init, method='follow'), jax.random.key(0), maps, before
+        functools.partial(model.init, method='follow'), jax.random.key(0), maps, paths
     )
     params = random_variables(shapes, rng)['params']['head']
+    table = np.asarray(model.apply({}, method=lambda net: net.table))
+    before = np.stack([np.zeros((BATCH, EMBEDDING)), *(table[paths[:, k]] for k in (0, 1))], 1)
+    before = before.astype(np.float32)
 
     @functools.partial(jax.jit, compiler_options=QUICK)
     def ours(params):
         def total(params):
-            logits, alphas = run({'params': {'head': params}}, maps, jnp.asarray(before))
+            logits, alphas = run({'params': {'head': params}}, maps, paths)
             entropy = [cross_entropy(logits[:, k], paths[:, k]) for k in range(LEVELS)]
             value = jnp.stack(entropy).mean() + path_loss(logits, paths).mean()
             return value, (logits, alphas)
@@ -84,7 +87,7 @@ def test_the_head_of_three_levels_with_its_loss_and_all_gradients(fields):
         return jax.value_and_grad(total, has_aux=True)(params)
 
     (value, (logits, alphas)), gradients = ours(params)
-    sizes = (HIDDEN, EMBEDDING, fields.get('channels', 0), 'context' in fields)
+    sizes = (HIDDEN, EMBEDDING, fields.get('channel_attention', 0), 'context' in fields)
     net = hierarchy.Decoder(DEPTH, NODES, *sizes)
     state = {name: torch.from_numpy(np.array(v)) for name, v in named(params).items()}
     state['cell.bias_ih'][HIDDEN : 2 * HIDDEN] += 1
@@ -121,17 +124,17 @@ def test_cbam_with_its_statistics_and_all_gradients():
     net, theirs = hierarchy.CBAM(32), torch.from_numpy(x).permute(0, 3, 1, 2).requires_grad_()
 
     def theirs_named(params: Any) -> dict[str, np.ndarray]:
-        channels, pixels = params['channels'], params['pixels']
+        channels, spatial = params['channels'], params['spatial']
         found = {
             f'mlp.{k}.weight': channels[n]['kernel'].T for n, k in {'hidden': 0, 'out': 2}.items()
         }
         found |= {f'mlp.{k}.bias': channels[n]['bias'] for n, k in {'hidden': 0, 'out': 2}.items()}
-        found['conv.weight'] = pixels['conv']['conv']['kernel'].transpose(3, 2, 0, 1)
-        found |= {'norm.weight': pixels['norm']['scale'], 'norm.bias': pixels['norm']['bias']}
+        found['conv.weight'] = spatial['conv']['conv']['kernel'].transpose(3, 2, 0, 1)
+        found |= {'norm.weight': spatial['norm']['scale'], 'norm.bias': spatial['norm']['bias']}
         return {name: np.array(value) for name, value in found.items()}
 
     state = theirs_named(variables['params'])
-    running = variables['batch_stats']['pixels']['norm']
+    running = variables['batch_stats']['spatial']['norm']
     state |= {f'norm.running_{name}': np.array(value) for name, value in running.items()}
     net.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()}, strict=False)
     quiet = net.eval()(theirs).detach().permute(0, 2, 3, 1)
@@ -143,13 +146,13 @@ def test_cbam_with_its_statistics_and_all_gradients():
     assert distance(slope, theirs.grad.permute(0, 2, 3, 1)) < EXACT
     assert_same_gradients(theirs_named(gradients), net)
     for name in ('mean', 'var'):
-        now = statistics['pixels']['norm'][name]
+        now = statistics['spatial']['norm'][name]
         assert distance(now, net.get_buffer(f'norm.running_{name}')) < EXACT
 
 
 def test_the_width_of_a_decoder_is_that_of_the_paper():
     """VGG-16's 512 channels, a state of 1024, embeddings of 50."""
-    given = [jnp.zeros(shape) for shape in ((1, 4, 512), (1, 1024), (1, 50))]
+    given = [jnp.zeros(shape) for shape in ((1, 2, 2, 512), (1, 1024), (1, 50))]
     init = functools.partial(Head(nodes=7).init, level=0, keys=None)
     shapes = jax.eval_shape(init, jax.random.key(0), *given)
     net = hierarchy.Decoder(512, 7)

@@ -1,0 +1,112 @@
+"""What follows from the prediction tables of a classifier: figures, probes, and the last table."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from skinjax import metrics
+from skinjax.audits import probe
+from skinjax.data.records import DataSet
+from skinjax.measures import insertion
+from skinjax.predictions import Predictions
+from skinjax.tables import console_table
+
+TWIN = '_purified'  # end of the names of splits that have been edited
+
+
+def figures(
+    config: Any, data: DataSet, tables: Mapping[str, Predictions], threshold: float
+) -> dict[str, Any]:
+    """The blocks of results.json that follow from prediction tables alone."""
+    bias = {name: data.bias[name] for name in data.bias}
+    options = {'resamples': config.evaluate.bootstrap, 'mean_over': config.evaluate.mean_over}
+    blocks = {
+        name: metrics.evaluate_table(table, data.classes, bias, threshold, **options)
+        for name, table in tables.items()
+    }
+    if len(data.classes) == 2:
+        for name in data.info.get('bayes_splits', ()):
+            if name in blocks and blocks[name]['auc']['value'] is not None:
+                value = blocks[name]['auc']['value']
+                blocks[name]['share_of_bayes'] = value / data.info['bayes_auc']
+    shifts = {
+        artefact: insertion(
+            tables[without].positive, tables[inserted].positive, tables[without].labels, threshold
+        )
+        for artefact, (without, inserted) in data.pairs.items()
+        if without in tables and inserted in tables and len(data.classes) == 2
+    }
+    return {
+        'splits': blocks,
+        'insertion': shifts,
+        'data': data.describe(),
+    }
+
+
+def leakage(config: Any, data: DataSet, features: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Fresh probes of the bias variables in `config.data.bias` on the features of one split."""
+    name = config.evaluate.probe_split
+    if not name:
+        name = next((n for n in ('balanced', 'test') if n in features), '')
+        name = name or [n for n in features if not n.endswith(TWIN)][-1]
+    records = data.splits[name]
+    return {
+        variable: {
+            'split': name,
+            **{
+                kind: probe.probe(
+                    features[name],
+                    records.bias[variable],
+                    records.groups,
+                    kind=kind,
+                    folds=config.evaluate.probe_folds,
+                    seed=0,
+                )
+                for kind in config.evaluate.probes
+            },
+        }
+        for variable in config.data.bias
+    }
+
+
+def summary(results: dict[str, Any], data: DataSet) -> str:
+    """The table that ends a run."""
+    binary = len(data.classes) == 2
+    key = 'auc' if binary else 'mean_auc'
+    header = ['split', 'n', 'AUC', '95 % interval', 'accuracy']
+    header += ['sensitivity', 'specificity'] if binary else ['balanced accuracy']
+    bayes = data.info.get('bayes_auc') if binary else None
+    header += ['share of Bayes AUC'] if bayes else []
+    rows = []
+    for name, block in results['splits'].items():
+        found = block[key]
+        cells = [name, str(block['n']), _number(found['value'])]
+        cells.append(f'{_number(found["low"])} to {_number(found["high"])}')
+        rest = ('accuracy', 'sensitivity', 'specificity')
+        rest = rest if binary else ('accuracy', 'balanced_accuracy')
+        cells += [_number(block[r]['value']) for r in rest]
+        rows.append(cells + ([_number(block.get('share_of_bayes'))] if bayes else []))
+    lines = [console_table(header, rows)]
+    if bayes:
+        lines.append(
+            f'the lesions allow an AUC of {bayes:.2f} (Bayes); an artefact or camera that goes '
+            'with the class adds to that: such splits have no share'
+        )
+    for artefact, block in results['insertion'].items():
+        lines.append(
+            f'inserting {artefact!r} moves a prediction by {block["mean_abs"]:.1f} percentage '
+            f'points on average; {block["switched"]} of {block["n"]} calls switch'
+        )
+    for variable, block in results['probes'].items():
+        found = [
+            f'{kind} {_number(block[kind]["auc"])}' for kind in ('linear', 'mlp') if kind in block
+        ]
+        lines.append(
+            f'AUC of a fresh probe for {variable!r} on frozen features: {", ".join(found)}'
+        )
+    return '\n'.join([*lines, *results.get('remarks', ())])
+
+
+def _number(value: float | None) -> str:
+    return '-' if value is None or not np.isfinite(value) else f'{value:.3f}'
