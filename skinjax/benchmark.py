@@ -28,7 +28,7 @@ from skinjax import timing
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = ('XLA_FLAGS', 'GLIBC_TUNABLES', 'OMP_NUM_THREADS', 'NVIDIA_TF32_OVERRIDE')
-PEER_MODES = ('infer', 'train')
+PEER_MODES = ('infer', 'train', 'style')
 OWN = 'skinjax'
 
 

@@ -66,7 +66,13 @@ CASES = {
     'clgr': Case('clgr', 'resnet', {'variant': 'resnet50'}, PUBLISHED),
     'unet': Case('segmentation', 'dilated_unet', {}, optimizer=ADAM, data={'with_mask': True}),
     'dcgan': Case('gan', 'dcgan', {}, ALTERNATING, GAN_ADAM, {'mean': HALF, 'std': HALF}),
+    'vgg16': Case('baseline', 'vgg', {'variant': 'vgg16', 'top': 'mean'}),
+    'lesion_cnn': Case('baseline', 'lesion_cnn', {'top': 'mean'}),
 }
+# Cases that can restyle images (mode 'style'), and what they do then: the published loop, and that
+# of Gatys et al. 2016 with losses that need no tuning.
+CLIPPED = {'param': 'clip', 'schedule': 'constant', 'variation': 0.0, 'lesion_weight': 1.0}
+STYLES = {'vgg16': {'style_weight': 1.0, **CLIPPED}, 'lesion_cnn': 'published'}
 
 
 class Fields(dict):
@@ -94,7 +100,8 @@ class Job:
 
     def prepare(self, mode: str) -> tuple[timing.Run, dict[str, Any]]:
         """The steps of a mode, compiled, and what XLA says about them."""
-        return {'matmul': product, 'infer': infer, 'train': train, 'fed': fed}[mode](self)
+        modes = {'matmul': product, 'infer': infer, 'train': train, 'fed': fed, 'style': stylise}
+        return modes[mode](self)
 
     @property
     def mesh(self) -> Mesh:
@@ -208,6 +215,38 @@ def train(job: Job) -> tuple[timing.Run, dict[str, Any]]:
         jax.block_until_ready((now, metrics))
 
     return run, {**told, 'parameters': sum(sizes)}
+
+
+def stylise(job: Job) -> tuple[timing.Run, dict[str, Any]]:
+    """Steps of the optimisation of all images, in the style of the first (style_transfer.py).
+
+    Raises:
+        ValueError: the case has no such loop.
+    """
+    from skinjax import style_features, style_options, style_transfer
+
+    if job.case not in STYLES:
+        raise ValueError(f'no mode style of {job.case}: choose {" or ".join(STYLES)}')
+    given = style_options.PUBLISHED if STYLES[job.case] == 'published' else STYLES[job.case]
+    fields = {**style_options.DEFAULTS, **given}
+    model = Fields(CASES[job.case].sections(job.dtype)['model'])
+    network = style_features.network(
+        model.name, configs.find('models', model.name).build(model), fields, COMMON
+    )
+    shape = (job.batch, job.size, job.size)
+    images = jnp.asarray(random_batch(job)['image'] / np.float32(255), jnp.float32)
+    variables = jax.jit(lambda key: network.module.init(key, images[:1], False))(jax.random.key(0))
+    loop = style_transfer.Loop(network, style_options.Options.read(fields))
+    style = jnp.broadcast_to(images[:1], images.shape)
+    aims = loop.aim(variables, images, jnp.zeros(shape), style, jnp.zeros(shape))
+    now = loop.begin(style if fields['init'] == 'style' else images)
+
+    def run(steps: int) -> None:
+        nonlocal now
+        now, history = loop.advance(variables, aims, now, steps)
+        jax.block_until_ready((now, history))
+
+    return run, {}
 
 
 def fed(job: Job) -> tuple[timing.Run, dict[str, Any]]:

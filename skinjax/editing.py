@@ -23,7 +23,7 @@ def chain(config: Any) -> Editor:
         section = config.editors.get(kinds.editor_key(name))
         if section is None:
             raise ValueError(f'config.chain: no editor {name!r}; {choices(name, config.editors)}')
-        editors.append(_built(name, section))
+        editors.append(built(name, section))
 
     def edit(examples: Sequence[Example]) -> list[Example]:
         edited = list(examples)
@@ -34,7 +34,12 @@ def chain(config: Any) -> Editor:
     return edit
 
 
-def _built(name: str, section: Any) -> Editor:
+def built(name: str, section: Any) -> Editor:
+    """One editor with its options; errors say which one it is.
+
+    Raises:
+        ValueError, FileNotFoundError: as the editor's.
+    """
     try:
         return configs.find('editors', name).build(section)
     except (FileNotFoundError, ValueError) as error:

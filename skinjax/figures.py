@@ -262,20 +262,26 @@ def comparison_figure(
 
 
 def distribution_figure(
-    values: Mapping[str, np.ndarray], label: str, bins: int = 20, title: str = '', top: float = 1.0
+    values: Mapping[str, np.ndarray],
+    label: str,
+    bins: int = 20,
+    title: str = '',
+    top: float = 1.0,
+    low: float = 0.0,
 ) -> bytes:
-    """The share of images in each of equal bins of 0 ... `top`: a stepped line for each entry.
+    """The share of images in each of equal bins of `low` ... `top`: a stepped line for each entry.
 
     Args:
         values: name -> [n], nan where there is none; the legend has their means.
         label: what is measured.
         bins: their number.
         title: above the axes.
-        top: of the greatest value that is shown.
+        top: the greatest value that is shown.
+        low: the least one.
     """
     figure = _new(5.2, 3.6)
     axes = figure.add_subplot()
-    edges = np.linspace(0, top, bins + 1)
+    edges = np.linspace(low, top, bins + 1)
     for k, (name, column) in enumerate(values.items()):
         known = np.asarray(column, np.float64)
         known = known[~np.isnan(known)]
@@ -283,7 +289,7 @@ def distribution_figure(
         mean = f'mean {known.mean():.3f}, ' if known.size else ''
         axes.stairs(share, edges, **_look(k), label=f'{_text(name)} ({mean}n = {known.size})')
     _tidy(axes, label, 'share of images')
-    axes.set(xlim=(0, top), ylim=(0, None), title=_text(title))
+    axes.set(xlim=(low, top), ylim=(0, None), title=_text(title))
     if values:
         axes.legend(fontsize='small', loc='best')
     return _png(figure)

@@ -1,6 +1,7 @@
 """Kind 'generate': any data source, written as a folder of images that kind 'train' can read.
 
-With `config.init_from` the images are made by the generative model of a run: see `synthesis.py`.
+With `config.init_from` the images are made by the generative model of a run: see `synthesis.py`;
+with `config.style` the skin of the images is given another tone: see `stylise.py`.
 
 The work directory is the new data set: images/, masks/, records.csv and dataset.json (see
 `skinjax/data/writing.py`), beside the report and `figures/contact_sheet.png`.
@@ -37,6 +38,10 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         from skinjax import synthesis
 
         return synthesis.run(config, workdir)
+    if 'style' in config:
+        from skinjax import stylise
+
+        return stylise.run(config, workdir)
     if rundir.done(config, workdir):
         print(f'{workdir} is done: {workdir}/report.html (delete it to run again)', flush=True)
         return read_json(workdir / 'results.json')

@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 
 from skinjax import config as configs
-from skinjax import editing, figures, report, rundir
+from skinjax import editing, figures, making, report, rundir
 from skinjax.data import groups, images, writing
-from skinjax.data.parallel import Stopped
 from skinjax.data.records import DataSet, Records
-from skinjax.engine.startup import Interrupts
-from skinjax.engine.writer import Progress, read_json, write_atomic, write_json
+from skinjax.engine.writer import read_json, write_atomic, write_json
 
 FREE = ('workers',)  # fields that do not change what is written
 SIDE, SHOWN = 160, 16  # pixels of a picture, and how many images are shown before and after
@@ -78,16 +76,12 @@ def _check(config: Any) -> None:
 
 def _with_provenance(data: DataSet, config: Any) -> DataSet:
     """The data set with the names of the editors, and of each source image, beside its rows."""
-    home = os.path.realpath(config.data.root or '.')
 
     def more(records: Records) -> Records:
         before = records.columns.get('editors', np.full(len(records), ''))  # of an earlier run
         names = ['+'.join(filter(None, (name, *config.chain))) for name in before.tolist()]
-        columns = {**records.columns, 'editors': np.array(names)}
-        if records.files is not None:
-            names = [os.path.relpath(file, home) for file in records.files.tolist()]
-            columns['source_image'] = np.array(names)
-        return dataclasses.replace(records, columns=columns)
+        new = {'editors': np.array(names), **making.source_images(records, config.data.root)}
+        return dataclasses.replace(records, columns={**records.columns, **new})
 
     info = {**data.info, 'purified': [*data.info.get('purified', ()), *config.chain]}
     splits = {name: more(records) for name, records in data.splits.items()}
@@ -97,21 +91,15 @@ def _with_provenance(data: DataSet, config: Any) -> DataSet:
 def _write(config: Any, data: DataSet, edit: Any, workdir: Path) -> None:
     there = sum(1 for _ in (workdir / writing.IMAGES).glob('*.png'))
     total = sum(map(len, data.splits.values()))
-    with Interrupts() as interrupts, Progress(total, min(there, total), unit='image') as progress:
-        try:
-            writing.write(
-                data,
-                workdir,
-                progress.update,
-                edit=edit,
-                workers=config.workers or os.cpu_count() or 1,
-                stopped=lambda: interrupts.signal,
-            )
-            return
-        except Stopped:
-            number = interrupts.signal or 0
-    print(f'signal {number}: stopped; the same command continues from here', flush=True)
-    raise SystemExit(128 + number)
+    with making.stoppable(total, min(there, total)) as (told, stopped):
+        writing.write(
+            data,
+            workdir,
+            told,
+            edit=edit,
+            workers=config.workers or os.cpu_count() or 1,
+            stopped=stopped,
+        )
 
 
 def _panels(data: DataSet, workdir: Path) -> None:

@@ -180,11 +180,13 @@ def _completed(values: dict[str, Any]) -> dict[str, Any]:
     of kind 'purify' those of all editors.
     """
     kind = values.get('kind')
-    if kind == 'purify':
+    if 'editors' in values:
         names = configs.siblings('editors')
         known = {name: dict(configs.find('editors', name).DEFAULTS) for name in names}
-        editors = _overlay(configs.to_json(configs.make(known)), values['editors'])
-        values = {**values, 'editors': editors}
+        below: dict[str, Any] = {'editors': known}
+        if 'style' in values:
+            below = {'editors': known, 'style': known.pop('style')}
+        values = _overlay(configs.to_json(configs.make(below)), values)
     if kind == 'compare':
         runs = {name: _completed(run) for name, run in values['runs'].items()}
         return {**values, 'runs': runs}

@@ -14,15 +14,13 @@ import jax
 import numpy as np
 
 from skinjax import config as configs
-from skinjax import drawing, figures, memorisation, report, rundir, tasks
+from skinjax import drawing, figures, making, memorisation, report, rundir, tasks
 from skinjax.data import balancing, generated, groups, images, mixing, writing
-from skinjax.data.parallel import Stopped
 from skinjax.data.records import DataSet, Records, choices
 from skinjax.drawing import Drawn, Near
 from skinjax.engine.mesh import Mesh
 from skinjax.engine.objective import Objective, Variables
-from skinjax.engine.startup import Interrupts
-from skinjax.engine.writer import Progress, read_json, write_atomic, write_json
+from skinjax.engine.writer import read_json, write_atomic, write_json
 from skinjax.generate import COLUMNS, SIDE, contact_sheet
 from skinjax.objectives import adversaries
 from skinjax.pictures import beside_rows, class_rows
@@ -175,22 +173,10 @@ def _draw(
 
     paths = [path for places in files.values() for path in places]
     there = sum(path.is_file() for path in paths)
-    with Interrupts() as interrupts, Progress(len(paths), there, unit='image') as progress:
-        try:
-            return drawing.draw(
-                make,
-                files,
-                near,
-                config.batch_size,
-                workdir,
-                model.step,
-                progress.update,
-                lambda: interrupts.signal,
-            )
-        except Stopped:
-            number = interrupts.signal or 0
-    print(f'signal {number}: stopped; the same command continues from here', flush=True)
-    raise SystemExit(128 + number)
+    with making.stoppable(len(paths), there) as (told, stopped):
+        return drawing.draw(
+            make, files, near, config.batch_size, workdir, model.step, told, stopped
+        )
 
 
 def _data(

@@ -202,6 +202,15 @@ def test_every_case_is_a_network_that_there_is(case):
     assert all(value.shape[0] == 4 for value in jax.tree.leaves(found))
 
 
+def test_styles_are_optimised_for_as_many_steps_as_asked_for():
+    job = contender.Job('lesion_cnn', batch=2, size=32, devices=1)
+    run, _ = job.prepare('style')
+    run(1)
+    run(2)
+    with pytest.raises(ValueError, match='no mode style of clgr: choose vgg16 or lesion_cnn'):
+        contender.Job('clgr').prepare('style')
+
+
 @pytest.mark.slow
 def test_training_at_the_end_of_the_pipeline():
     code = ['prepare fed', 'run fed 3']

@@ -21,9 +21,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int, UInt8
 
 from skinjax.data import artefacts, cameras, gallery, latents, tones
+from skinjax.data.detectors import skin_type
 from skinjax.data.population import Population, draw
 from skinjax.data.records import UNKNOWN, DataSet, Records, choices
 from skinjax.data.rendering import ITA_MEAN, ITA_SD, Picture, compose, render
@@ -63,8 +64,6 @@ _SELECTIONS = {'balanced': (0.5, 0.5), 'reversed': (0.9, 0.05), 'aligned': (0.05
 UNSKEWED = (
     'plain', 'marked', 'balanced', 'uniform', 'unseen', *(tones.split(k) for k in range(1, 7)),
 )  # fmt: skip
-# Chardon et al. 1991: type I above 55 degrees, ..., type VI below 10.
-_ITA_LIMITS = (10.0, 19.0, 28.0, 41.0, 55.0)
 
 
 def build(config, seed: int) -> DataSet:
@@ -214,11 +213,6 @@ def _columns(config, table: Population, camera: Int[np.ndarray, ' n']) -> dict[s
     if config.classes == 2:
         columns['llr'] = latents.log_likelihood_ratio(table.latents, means)
     return columns
-
-
-def skin_type(ita: Float[np.ndarray, ' n']) -> Int[np.ndarray, ' n']:
-    """Type 1 (above 55 degrees) to 6 (10 and below) of individual typology angles in degrees."""
-    return 6 - np.searchsorted(_ITA_LIMITS, ita)
 
 
 def variables(config) -> list[str]:

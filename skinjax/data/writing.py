@@ -85,7 +85,7 @@ def write(
         missing = [item for item in chunk if not item.image(folder).is_file()]
         examples = [dataset.splits[item.split].read(item.row) for item in missing]
         for item, example in zip(missing, edit(examples), strict=True):
-            _write_images(example, folder, item.name)
+            write_images(example, folder, item.name)
         return len(chunk)
 
     done = 0
@@ -144,9 +144,9 @@ def write_table(dataset: DataSet, folder: Path) -> Path:
     return folder / TABLE
 
 
-def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Writes a table whose columns are those of all rows, in order of appearance."""
-    header = list(dict.fromkeys(name for row in rows for name in row))
+def write_csv(path: Path, rows: list[dict[str, Any]], first: Iterable[str] = ()) -> None:
+    """Writes a table whose columns are `first`, and those of all rows in order of appearance."""
+    header = list(dict.fromkeys([*first, *(name for row in rows for name in row)]))
     text = io.StringIO(newline='')
     writer = csv.DictWriter(text, header, restval='', lineterminator='\n')
     writer.writeheader()
@@ -202,13 +202,17 @@ def check(dataset: DataSet) -> None:
 
 
 def _file_names(dataset: DataSet) -> list[str]:
-    """A file name for each id: the id itself, where that is safe on any file system."""
+    """A file name for each id."""
     check(dataset)
-    ids = [name for records in dataset.splits.values() for name in records.ids.tolist()]
+    return file_names([name for part in dataset.splits.values() for name in part.ids.tolist()])
+
+
+def file_names(ids: Iterable[str], most: int = 100) -> list[str]:
+    """Names that are safe on any file system, of about `most` letters: the ids where they are."""
     taken: set[str] = set()
     names = []
     for k, name in enumerate(ids):
-        safe = re.sub(r'[^A-Za-z0-9._-]', '_', name).lstrip('.')[:100]
+        safe = re.sub(r'[^A-Za-z0-9._-]', '_', name).lstrip('.')[:most]
         if not safe or safe.lower() in taken:
             safe = f'{safe}-{k}'
         taken.add(safe.lower())
@@ -216,7 +220,8 @@ def _file_names(dataset: DataSet) -> list[str]:
     return names
 
 
-def _write_images(example: Example, folder: Path, name: str) -> None:
+def write_images(example: Example, folder: Path, name: str) -> None:
+    """Writes the image of an example as NAME.png, after its masks."""
     for what, place in MASKS.items():
         if what in example:
             _write_png(folder / place / f'{name}.png', example[what])

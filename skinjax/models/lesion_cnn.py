@@ -31,6 +31,7 @@ _NAMES = (
     (r'head', r'head'),
 )
 NAMES = {'torch_baselines': _NAMES}
+UNUSED = {'top': {'mean': r'fc\d\..*|params/encoder/fc\d/.*'}}
 
 BLOCKS = ((2, 8), (2, 32), (3, 64), (3, 128), (3, 256))  # convolutions and their channels
 VARIANTS = {'max': MaxPool, 'avg': AvgPool}

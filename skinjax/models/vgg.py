@@ -43,7 +43,8 @@ NAMES = {
     ),
 }
 _DENSE = r'classifier\.[03]\..*|pre_logits\..*'
-UNUSED = {'top': {'mean': _DENSE, 'hidden': _DENSE}}
+_OURS = r'params/encoder/(fc[67]|hidden)/.*'  # of a run
+UNUSED = {'top': {'mean': rf'{_DENSE}|{_OURS}', 'hidden': _DENSE}}
 # Dense layers that see a flattened map, and its shape (h, w, c): torch flattens (c, h, w).
 FLATTENED = {'encoder/fc6': (7, 7, 512)}
 WINDOWS = {'timm': {'encoder/fc6': (7, 7), 'encoder/fc7': (1, 1)}}

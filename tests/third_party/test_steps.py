@@ -78,6 +78,28 @@ def test_a_step_of_the_dcgan_trains_both_networks(dtype):
     assert not model.training
 
 
+@pytest.mark.parametrize('case', sorted(contender.STYLES))
+def test_styles_of_the_peer(case):
+    """Images move and stay within black and white; the network stays as it is."""
+    assert set(steps.STYLES) == set(contender.STYLES)
+    options = steps.argparse.Namespace(
+        case=case, batch=2, size=32, dtype='float32', variant='eager'
+    )
+    model: Any = steps.build(options, torch.device('cpu'))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    images = torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8)
+    step = steps.stylise(options, model, images, torch.arange(2))
+    step()
+    image = step.__self__.image.detach()
+    start = images[:1].expand_as(images) if case == 'lesion_cnn' else images
+    assert float((image - start / 255).abs().max()) > 1e-3
+    assert float(image.min()) >= 0 and float(image.max()) <= 1
+    assert all(bool((value == before[n]).all()) for n, value in model.state_dict().items())
+    options.case = 'unet'
+    with pytest.raises(ValueError, match='no mode style of unet'):
+        steps.stylise(options, model, images, torch.arange(2))
+
+
 def test_networks_of_torchvision_lose_their_last_layer():
     pytest.importorskip('torchvision')
     encoder = steps.torchvision('mobilenet_v2').eval()

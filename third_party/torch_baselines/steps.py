@@ -2,9 +2,10 @@
 
     python -m third_party.torch_baselines.steps --case=resnet50 --batch=16 --size=128
 
-Answers as `skinjax.timing.serve` says, with the modes infer and train. Images are channels-last;
-with --dtype=bfloat16 the encoder runs under autocast. Variants: eager; compile, the encoder through
-`torch.compile`; max-autotune, the same in that mode. The optimizer is the fused one.
+Answers as `skinjax.timing.serve` says, with the modes infer, train and (always eager) style. Images
+are channels-last; with --dtype=bfloat16 the encoder runs under autocast. Variants: eager; compile,
+the encoder through `torch.compile`; max-autotune, the same in that mode. The optimizer is the fused
+one.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from skinjax import timing
-from third_party.torch_baselines import dcgan, resnet, unet
+from third_party.torch_baselines import dcgan, resnet, style, unet
 from third_party.torch_baselines.unlearning import METHODS, Trainer
 
 VARIANTS = ('eager', 'compile', 'max-autotune')
@@ -52,7 +53,10 @@ CASES: dict[str, tuple[Callable[[], Any], bool]] = {
     'clgr': (lambda: resnet.resnet('resnet50'), True),
     'unet': (unet.DilatedUNet, False),
     'dcgan': (nn.ModuleDict, False),
+    'vgg16': (style.VGG16, False),
+    'lesion_cnn': (lambda: style.Blocks(batch_norm=True), False),
 }
+STYLES = {'vgg16': style.with_vgg, 'lesion_cnn': style.published}
 
 
 def build(options: argparse.Namespace, device: torch.device) -> nn.Module:
@@ -88,8 +92,8 @@ def prepare(options: argparse.Namespace, mode: str) -> tuple[timing.Run, dict[st
     Raises:
         ValueError: unknown mode.
     """
-    if mode not in ('infer', 'train'):
-        raise ValueError(f'no mode {mode!r}: choose infer or train')
+    if mode not in STEPS:
+        raise ValueError(f'no mode {mode!r}: choose {" or ".join(STEPS)}')
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     torch.manual_seed(0)
     model, rows = build(options, device), torch.arange(options.batch, device=device)
@@ -98,8 +102,7 @@ def prepare(options: argparse.Namespace, mode: str) -> tuple[timing.Run, dict[st
     if options.case == 'unet':  # the seven channels, as they go into the network
         images = images.float()[:, [0, 1, 2, 0, 1, 2, 0]] / 127.5 - 1
         images = images.contiguous(memory_format=torch.channels_last)
-    step = train if mode == 'train' else infer
-    once = step(options, model, images, rows)
+    once = STEPS[mode](options, model, images, rows)
     if device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats()
 
@@ -136,6 +139,22 @@ def infer(options: argparse.Namespace, model: Any, images: Tensor, rows: Tensor)
             network(*seen)
 
     return once
+
+
+def stylise(options: argparse.Namespace, model: Any, images: Tensor, rows: Tensor) -> Callable:
+    """Steps of the optimisation of all images, in the style of the first.
+
+    Raises:
+        ValueError: the case has no such loop.
+    """
+    del rows
+    if options.case not in STYLES:
+        raise ValueError(f'no mode style of {options.case}: choose {" or ".join(STYLES)}')
+    pixels = images.float().contiguous(memory_format=torch.channels_last) / 255
+    return STYLES[options.case](model.encoder, pixels, pixels[:1], fused=True).step
+
+
+STEPS = {'infer': infer, 'train': train, 'style': stylise}
 
 
 def main() -> None:

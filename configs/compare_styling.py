@@ -1,0 +1,62 @@
+"""Do lesions on recoloured skin help? Trained on light skin, judged on skin of each type.
+
+Synthetic lesions, whose skin tone is a parameter: the test pictures are the same lesions on skin of
+types I to VI, and training sees types I and II alone.
+
+    light    those pictures as they are
+    jitter   with random brightness, contrast and saturation: the floor
+    styled   with a copy of each, recoloured to types III to VI by kind 'generate'
+    both     styled, with jitter
+    even     pictures of the same lesions truly on skin of every type: the ceiling
+
+All take the same number of steps. The copies are made of the training rows of the same run, so that
+every seed has a folder of its own ({seed} stands for it); seed 0:
+
+    python -m skinjax.main --config=configs/stylise.py --config.seed=0 --workdir=styled/lesions0 \\
+        --config.data.tones=light --config.data.artefact=none --config.data.skew=0,0
+
+Then
+
+    python -m skinjax.main --config=configs/compare_styling.py
+"""
+
+from skinjax import config as configs
+from skinjax import kinds, recipes
+from skinjax.data import tones
+
+ROWS = 3000
+FOLDER = 'styled/lesions{seed}'
+
+
+def get_config():
+    """Kind 'compare' over the five."""
+    names = ('light', 'jitter', 'styled', 'both', 'even')
+    runs = {name: _run() for name in names}
+    for name in ('jitter', 'both'):
+        runs[name].train.augment = (*runs[name].train.augment, 'colour')
+    for name in ('styled', 'both'):
+        runs[name].data.add_generated = FOLDER
+    runs['even'].data.tones = tones.EVEN
+    splits = {f'type {kind}': tones.split(kind) for kind in range(1, 7)}
+    return kinds.compare(
+        runs,
+        seeds=(0, 1, 2),
+        reference='light',
+        columns=tuple(
+            (f'AUC {name}', f'splits.{split}.auc.value') for name, split in splits.items()
+        ),
+        drawn=tuple(f'AUC {name}' for name in splits),
+        order=names,
+    )
+
+
+def _run():
+    config = configs.train(
+        'baseline', 'synthetic', configs.plugin('models', 'resnet', variant='narrow')
+    )
+    recipes.from_scratch(config)
+    config.data.update(
+        artefact='none', skew=(0.0, 0.0), tones=tones.LIGHT, n_train=ROWS, n_test=1000
+    )
+    config.train.steps = ROWS // config.data.batch_size * config.train.epochs
+    return config

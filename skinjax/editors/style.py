@@ -1,0 +1,237 @@
+"""Lesions on skin of another tone.
+
+    colour     gains of light alone (`skinjax/recolour.py`): fast, and the default
+    transfer   and the texture of a photograph, by style transfer outside of the lesion
+    original   the published style transfer, which changes lesion and all
+
+Every image gets the tone that its own pixels draw by lot, among those that `target` names, or of a
+photograph in `style`: the same in any order and company.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from skinjax import recolour, skin, style_options, style_photos
+from skinjax.data.records import choices
+from skinjax.editors import Editor, Example
+from skinjax.recolour import LESIONS, MATCHES
+from skinjax.style_photos import Photo
+
+METHODS = ('colour', 'transfer', 'original')
+DEFAULTS: dict[str, Any] = {
+    'method': 'colour',  # or transfer, original
+    # Fitzpatrick types, each the angles of skin.TYPES, such as V or III,IV,V,VI (one for each
+    # image, evenly); or ita=-10, degrees. Empty: III,IV,V,VI, or whatever the photographs have.
+    'target': '',
+    'style': '',  # folder of photographs with styles.csv, or one file of it: see style_photos.py
+    'match': 'tone',  # or reinhard, histogram: of a photograph
+    'lesion': 'density',  # or shift, keep
+    'feather': 8.0,  # width of the seam around the lesion, in 256ths of the side
+    'seed': 0,
+    'transfer': dict(style_options.DEFAULTS),  # of the methods transfer and original
+}
+DARKER = 'III,IV,V,VI'
+SMALLEST = 32  # pixels a side
+MARGIN = 1.5  # degrees from the limits of a type that are not asked for: what rounding may cost
+LIMITS = (-60.0, 75.0)  # angles in degrees that can be asked for
+
+Image = UInt8[np.ndarray, 'h w 3']
+Mask = UInt8[np.ndarray, 'h w']
+Range = tuple[float, float]
+Facts = dict[str, Any]
+
+
+def build(config: Any) -> Editor:
+    """Examples of another skin tone, with 'style': what was asked for (see `facts`).
+
+    An image in which no skin is found, or of less than 32 pixels a side, stays as it is, and its
+    facts say so under 'reason'.
+
+    Raises:
+        ValueError: an option out of range, or photographs that cannot be used. Later, from the
+            editor: an example without the mask of its lesion, an image that is not uint8 [h, w, 3].
+        FileNotFoundError: `style` does not exist.
+    """
+    check(config)
+    ranges = asked(config.target or ('' if config.style else DARKER))
+    photos = chosen(style_photos.load(config.style), ranges) if config.style else []
+    method = None
+    if config.method != 'colour':
+        from skinjax import style_methods
+
+        method = style_methods.METHODS[config.method](config)
+
+    def edit(examples: Sequence[Example]) -> list[Example]:
+        jobs = [_job(config, ranges, photos, k, one) for k, one in enumerate(examples)]
+        if method is not None:
+            _transfer(method, jobs)
+        return [
+            {**one, 'image': job.image, 'style': np.array(json.dumps(job.facts))}
+            for one, job in zip(examples, jobs, strict=True)
+        ]
+
+    return edit
+
+
+def facts(example: Example) -> Facts:
+    """What the editor says of an example.
+
+    `ita`, the angle that was drawn, in degrees; `asked`, the range it is from, [low, high], or None
+    ('original' aims at none); `photo`, the id of the photograph, or ''; `reason`, why the image was
+    left as it is, or ''.
+    """
+    return json.loads(str(example['style']))
+
+
+def check(config: Any) -> None:
+    """Raise ValueError for an option out of range."""
+    for field, known in {'method': METHODS, 'match': MATCHES, 'lesion': LESIONS}.items():
+        if config[field] not in known:
+            raise ValueError(
+                f'style.{field} {config[field]!r} is unknown; {choices(config[field], known)}'
+            )
+    if config.method != 'colour' and not config.style:
+        raise ValueError(
+            f'style.method={config.method!r} takes its style from photographs: set style.style, or '
+            "style.method='colour'"
+        )
+    if config.match != 'tone' and not config.style:
+        raise ValueError(
+            f'style.match={config.match!r} takes its statistics from photographs: set style.style, '
+            "or style.match='tone'"
+        )
+    if not 0 <= config.feather <= 64:
+        raise ValueError(f'style.feather is {config.feather}, expected 0 to 64')
+    if config.seed < 0:
+        raise ValueError(f'style.seed must be at least 0, found {config.seed}')
+    asked(config.target)
+
+
+def asked(target: str) -> list[Range]:
+    """The ranges of ITA in degrees that `target` names.
+
+    Raises:
+        ValueError: neither types nor an angle.
+    """
+    if target.startswith('ita='):
+        try:
+            angle = float(target.removeprefix('ita='))
+        except ValueError:
+            angle = np.nan
+        if not LIMITS[0] <= angle <= LIMITS[1]:
+            raise ValueError(
+                f'style.target is {target!r}: expected an angle of {LIMITS[0]:g} to {LIMITS[1]:g} '
+                'degrees, such as ita=-10'
+            )
+        return [(angle, angle)]
+    names = [name.strip() for name in target.split(',')] if target else []
+    for name in names:
+        if name not in skin.TYPES:
+            raise ValueError(f'style.target: no type {name!r}; {choices(name, skin.TYPES)}')
+    return [skin.TYPES[name] for name in names]
+
+
+def chosen(photos: list[Photo], ranges: list[Range]) -> list[Photo]:
+    """The photographs whose skin lies in one of the ranges; all where there are none.
+
+    Raises:
+        ValueError: that is none.
+    """
+    kept = [
+        photo
+        for photo in photos
+        if not ranges or any(low <= photo.skin.ita <= high for low, high in ranges)
+    ]
+    if not kept:
+        angles = ', '.join(f'{photo.id} {photo.skin.ita:.0f}' for photo in photos[:8])
+        raise ValueError(
+            f'style.target: the skin of no photograph has such an angle; in degrees: {angles}'
+        )
+    return kept
+
+
+@dataclasses.dataclass
+class _Job:
+    """An image on its way; `photo` where it is still to be transferred."""
+
+    image: Image
+    mask: Mask
+    facts: Facts
+    photo: Photo | None = None
+
+
+def _job(config: Any, ranges: list[Range], photos: list[Photo], k: int, example: Example) -> _Job:
+    """The image with its colours changed by gains, or as it is."""
+    image, mask = _checked(k, example, config.method)
+    rng = _generator(config.seed, image)
+    photo = photos[int(rng.integers(len(photos)))] if photos else None
+    target, limits = _target(rng, ranges, photo)
+    found: Facts = {'photo': photo.id if photo else '', 'reason': ''}
+    found['ita'] = target.ita if isinstance(target, recolour.Statistics) else target
+    found['asked'] = None if config.method == 'original' else list(limits)
+    if min(image.shape[:2]) < SMALLEST:
+        return _Job(image.copy(), mask, {**found, 'reason': f'less than {SMALLEST} pixels a side'})
+    if config.method == 'original':
+        return _Job(image.copy(), mask, found, photo)
+    try:
+        result = recolour.recolour(image, mask, target, config.match, config.lesion, config.feather)
+    except recolour.NoSkinError as error:
+        return _Job(image.copy(), mask, {**found, 'reason': str(error)})
+    return _Job(result, mask, found, photo)
+
+
+def _target(
+    rng: np.random.Generator, ranges: list[Range], photo: Photo | None
+) -> tuple[float | recolour.Statistics, Range]:
+    """What is to be reached, and the range of angles that is as good."""
+    if photo is not None:
+        return photo.skin, (photo.skin.ita, photo.skin.ita)
+    low, high = ranges[int(rng.integers(len(ranges)))]
+    edge = min(MARGIN, (high - low) / 2)
+    return float(rng.uniform(low + edge, high - edge)), (low, high)
+
+
+def _transfer(method: Any, jobs: Sequence[_Job]) -> None:
+    """Style transfer of the images that have a photograph, those of one shape together."""
+    open_ = [job for job in jobs if job.photo is not None and not job.facts['reason']]
+    for shape in dict.fromkeys(job.image.shape for job in open_):
+        some = [job for job in open_ if job.image.shape == shape]
+        columns = zip(*[(job.image, job.mask, job.photo) for job in some], strict=True)
+        for job, image in zip(some, method(*columns), strict=True):
+            job.image = image
+
+
+def _generator(seed: int, image: np.ndarray) -> np.random.Generator:
+    """Random numbers of their own for each image."""
+    digest = hashlib.blake2b(image.tobytes(), digest_size=16, salt=seed.to_bytes(8, 'little'))
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest.digest(), 'little')))
+
+
+def _checked(k: int, example: Example, method: str) -> tuple[Image, Mask]:
+    """Image and mask of an example; the mask is empty where 'original' needs none."""
+    image = example['image']
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(
+            f'style: example {k}: expected an image uint8 [h, w, 3], found {image.dtype} '
+            f'{list(image.shape)}; repeat a grey channel three times'
+        )
+    if method == 'original':
+        return image, np.zeros(image.shape[:2], np.uint8)
+    if 'mask' not in example:
+        raise ValueError(
+            f'style: example {k} has no mask of its lesion: use data with masks and '
+            "data.with_mask=True, or let the editor 'segment' come first in the chain"
+        )
+    mask = example['mask']
+    if mask.shape != image.shape[:2] or mask.dtype != np.uint8:
+        raise ValueError(
+            f'style: example {k}: expected a mask uint8 {list(image.shape[:2])}, found '
+            f'{mask.dtype} {list(mask.shape)}'
+        )
+    return image, mask
