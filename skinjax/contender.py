@@ -218,12 +218,14 @@ def train(job: Job) -> tuple[timing.Run, dict[str, Any]]:
 
 
 def stylise(job: Job) -> tuple[timing.Run, dict[str, Any]]:
-    """Steps of the optimisation of all images, in the style of the first (style_transfer.py).
+    """Steps of the optimisation of all images, in the style of the first (styling/transfer.py).
 
     Raises:
         ValueError: the case has no such loop.
     """
-    from skinjax import style_features, style_options, style_transfer
+    from skinjax.styling import features as style_features
+    from skinjax.styling import options as style_options
+    from skinjax.styling import transfer as style_transfer
 
     if job.case not in STYLES:
         raise ValueError(f'no mode style of {job.case}: choose {" or ".join(STYLES)}')

@@ -37,7 +37,7 @@ def _synthesis() -> configs.Config:
 
 def stylise(source: str = '') -> configs.Config:
     """Defaults of kind 'generate' with a style, for a data source; '' is 'synthetic'."""
-    from skinjax import style_gate
+    from skinjax.styling import gate as style_gate
 
     data = {**records.COMMON, **configs.plugin('data', source or 'synthetic')}
     if source not in ('', 'synthetic'):
@@ -126,6 +126,33 @@ def audit(name: str, **fields: Any) -> configs.Config:
         ValueError: unknown audit or field.
     """
     return configs.make({'kind': 'audit', 'audit': configs.plugin('audits', name, **fields)}).lock()
+
+
+def explain(name: str = '', **fields: Any) -> configs.Config:
+    """Defaults of kind 'explain' for the explainer `name` ('' is 'lrp'), with `fields` of it
+    replaced.
+
+    Raises:
+        ValueError: unknown explainer or field.
+    """
+    values = {
+        'kind': 'explain',
+        'seed': 0,  # of random weights and orders
+        'init_from': '',  # directory of a run
+        'root': '',  # replaces data.root of the run
+        'devices': 0,  # 0: all
+        'explainer': configs.plugin('explainers', name or 'lrp', **fields),
+        'split': '',  # whose images are explained; '' is test, plain, or else the last
+        'n': 200,  # of them, evenly over the split; 0: all
+        'target': 'predicted',  # what is explained: predicted, label, or the name of a class
+        'batch_size': 16,  # images that are explained at once
+        'dtype': 'float16',  # of the maps; or float32
+        'shown': 12,  # images in the report
+        'sanity': 8,  # images whose maps are compared with those of randomised weights; 0: none
+        'faithfulness': 32,  # images of deletion and insertion; 0: none
+        'fill': 'mean',  # in place of deleted pixels: mean, or blur
+    }
+    return configs.make(values).lock()
 
 
 def export(**fields: Any) -> configs.Config:

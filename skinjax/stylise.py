@@ -1,7 +1,7 @@
 """Kind 'generate' with a style: images of a data set on skin of another tone, as one that trains.
 
 Every image of `config.split` passes the editors of `config.chain` and then `style`, and is judged
-beside its original (`style_gate.py`). Beside what kind 'generate' always writes stand
+beside its original (`styling/gate.py`). Beside what kind 'generate' always writes stand
 `rejected.csv` and `rejected/`, the images that were refused and why, `per_image/gate.csv`, the
 measures of all, `trained_on.csv`, the rows whose lesions are shown (no split may hold them where
 the images are added), and `judged.jsonl`, which a stopped run continues from. Columns of the table:
@@ -22,13 +22,15 @@ from typing import Any
 import numpy as np
 
 from skinjax import config as configs
-from skinjax import editing, making, report, rundir, style_gate, style_report
+from skinjax import editing, making, report, rundir
 from skinjax.data import balancing, generated, groups, images, mixing, pipeline, writing
 from skinjax.data.parallel import Stopped, ordered
 from skinjax.data.records import UNKNOWN, DataSet, Records, choices
 from skinjax.editors import Example, style
 from skinjax.engine.writer import jsonable, read_json, write_atomic, write_json
-from skinjax.style_judges import Judges
+from skinjax.styling import gate as style_gate
+from skinjax.styling import report as style_report
+from skinjax.styling.judges import Judges
 
 FREE = ('workers',)  # fields that do not change what is written
 JOURNAL = 'judged.jsonl'

@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 
 from skinjax import config as configs
-from skinjax import generate, kinds, recolour, rundir, skin, style_gate, style_report, train
+from skinjax import generate, kinds, rundir, skin, train
 from skinjax.data import groups, images, mixing, writing
 from skinjax.editors import style
+from skinjax.styling import gate as style_gate
+from skinjax.styling import recolour
+from skinjax.styling import report as style_report
 from tests.helpers import LINEAR, command, environment, flags, small, wait_for, write_folder
 
 LESIONS: dict[str, Any] = {
@@ -39,7 +42,8 @@ def source_of(config: Any) -> Any:
 def written(tmp_path_factory):
     work = tmp_path_factory.mktemp('styled') / 'w'
     # A limit that some fall below.
-    return work, generate.run(settings(**{'gate.least_structure': 0.995}), work)
+    fields: dict[str, Any] = {'gate.least_structure': 0.995}
+    return work, generate.run(settings(**fields), work)
 
 
 def table(path: Path) -> list[dict[str, str]]:

@@ -1,6 +1,6 @@
 """Lesions on skin of another tone.
 
-    colour     gains of light alone (`skinjax/recolour.py`): fast, and the default
+    colour     gains of light alone (`skinjax/styling/recolour.py`): fast, and the default
     transfer   and the texture of a photograph, by style transfer outside of the lesion
     original   the published style transfer, which changes lesion and all
 
@@ -17,11 +17,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from skinjax import recolour, skin, style_options, style_photos
+from skinjax import skin
 from skinjax.data.records import choices
 from skinjax.editors import Editor, Example
-from skinjax.recolour import LESIONS, MATCHES
-from skinjax.style_photos import Photo
+from skinjax.styling import options as style_options
+from skinjax.styling import photos as style_photos
+from skinjax.styling import recolour
+from skinjax.styling.photos import Photo
+from skinjax.styling.recolour import LESIONS, MATCHES
 
 METHODS = ('colour', 'transfer', 'original')
 DEFAULTS: dict[str, Any] = {
@@ -29,7 +32,7 @@ DEFAULTS: dict[str, Any] = {
     # Fitzpatrick types, each the angles of skin.TYPES, such as V or III,IV,V,VI (one for each
     # image, evenly); or ita=-10, degrees. Empty: III,IV,V,VI, or whatever the photographs have.
     'target': '',
-    'style': '',  # folder of photographs with styles.csv, or one file of it: see style_photos.py
+    'style': '',  # folder of photographs with styles.csv, or one file of it: see styling/photos.py
     'match': 'tone',  # or reinhard, histogram: of a photograph
     'lesion': 'density',  # or shift, keep
     'feather': 8.0,  # width of the seam around the lesion, in 256ths of the side
@@ -63,7 +66,7 @@ def build(config: Any) -> Editor:
     photos = chosen(style_photos.load(config.style), ranges) if config.style else []
     method = None
     if config.method != 'colour':
-        from skinjax import style_methods
+        from skinjax.styling import methods as style_methods
 
         method = style_methods.METHODS[config.method](config)
 

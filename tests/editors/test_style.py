@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from skinjax import config as configs
-from skinjax import editing, kinds, skin, style_features, style_methods, style_options
+from skinjax import editing, kinds, skin
 from skinjax.editors import style
+from skinjax.styling import features as style_features
+from skinjax.styling import methods as style_methods
+from skinjax.styling import options as style_options
+from tests.styling.test_photos import write
 from tests.test_skin import scene
-from tests.test_style_photos import write
 
 SIDE = 64
 

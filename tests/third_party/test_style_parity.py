@@ -13,10 +13,11 @@ import pytest
 torch = pytest.importorskip('torch')
 
 from skinjax import config as configs  # noqa: E402
-from skinjax import contender, style_features  # noqa: E402
-from skinjax import style_transfer as st  # noqa: E402
+from skinjax import contender  # noqa: E402
 from skinjax.data.records import COMMON  # noqa: E402
-from skinjax.style_options import DEFAULTS, PUBLISHED  # noqa: E402
+from skinjax.styling import features as style_features  # noqa: E402
+from skinjax.styling import transfer as st  # noqa: E402
+from skinjax.styling.options import DEFAULTS, PUBLISHED  # noqa: E402
 from third_party.torch_baselines import style as theirs  # noqa: E402
 
 SIDE, BATCH, STEPS = 32, 2, 4

@@ -1,0 +1,125 @@
+"""What judges styled images by other images, or by a network: measures of `styling/gate.py`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from skinjax import config as configs
+from skinjax import memorisation, rundir, tasks
+from skinjax.data import images
+from skinjax.data.records import DataSet, Records
+from skinjax.embedding import images_of
+from skinjax.engine.mesh import Mesh
+from skinjax.tasks import classification
+
+Image = UInt8[np.ndarray, '_ _ 3']
+SIDE = 64  # pixels at which training images are compared, at most
+
+
+class Judges:
+    """Both, where the config asks for them.
+
+    Raises:
+        ValueError, FileNotFoundError: `config.classifier` is no run that knows the classes.
+    """
+
+    def __init__(self, config: Any, data: DataSet):
+        self._batch, self._classifier, self._novelty = config.batch_size, None, None
+        if config.classifier:
+            self._classifier = Classifier(config.classifier)
+            self._classifier.check(data.classes)
+        if config.gate.least_novelty:
+            train = data.splits['train' if 'train' in data.splits else config.split]
+            self._novelty = Novelty(train, config.data.image_size)
+
+    def __call__(
+        self, before: Sequence[Image], after: Sequence[Image], names: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        """What there is to say of images of these classes, before and after they were styled."""
+        found: list[dict[str, Any]] = [{} for _ in names]
+        if self._novelty and found:
+            for one, (nearest, mse) in zip(found, self._novelty(after), strict=True):
+                one |= {'nearest': nearest, 'novelty': mse}
+        if self._classifier and found:
+            chances = [self._classifier(shown, names, self._batch) for shown in (before, after)]
+            for one, old, new in zip(found, *(c.tolist() for c in chances), strict=True):
+                one |= {'probability_before': old, 'probability_after': new, 'change': new - old}
+        return found
+
+
+class Novelty:
+    """The images of a training set, to which styled ones are compared.
+
+    Args:
+        train: the rows.
+        size: of the images; larger ones are compared at SIDE pixels.
+    """
+
+    def __init__(self, train: Records, size: int):
+        self.ids, self.side = train.ids, min(size, SIDE)
+
+        def read(row: int) -> dict[str, np.ndarray]:
+            return {'image': images.fit(train.read(row)['image'], self.side)}
+
+        small = Records(train.ids, train.labels, {}, train.ids, read)
+        self.images = images_of(small, self.side)
+
+    def __call__(self, made: Sequence[Image]) -> list[tuple[str, float]]:
+        """Id of the nearest image of each, and the mean squared error to it."""
+        small = np.stack([images.fit(image, self.side) for image in made])
+        index, errors = memorisation.nearest(small, self.images)
+        return list(zip(self.ids[index].tolist(), errors.tolist(), strict=True))
+
+
+class Classifier:
+    """A trained classifier that is asked what it thinks of images.
+
+    Args:
+        run: its directory.
+
+    Raises:
+        FileNotFoundError, ValueError: it is no finished run of classification.
+    """
+
+    def __init__(self, run: str):
+        trained = rundir.load_trained(configs.make({'init_from': run}))
+        task = configs.task_of('objectives', trained.objective.name)
+        if task != configs.CLASSIFICATION:
+            raise ValueError(f'config.classifier: {run} is a run of {task}: give a classifier')
+        known = rundir.read_results(Path(run)).get('data', {}).get('classes')
+        if not known:
+            raise ValueError(f'config.classifier: {run} is not finished: run its config to the end')
+        self.classes, self.size = tuple(known), trained.data.image_size
+        data = DataSet(trained.data.name, self.classes, {}, {})
+        objective = classification.network(trained, data)
+        mesh = Mesh('jit', tuple(jax.local_devices()[:1]))
+        self._variables = tasks.restore(Path(run), trained, objective, mesh)[1]
+        self._score = jax.jit(classification.scorer(objective, tta=trained.evaluate.tta))
+
+    def check(self, classes: tuple[str, ...]) -> None:
+        """ValueError if one of these classes is not known."""
+        if absent := [name for name in classes if name not in self.classes]:
+            raise ValueError(
+                f'config.classifier knows {", ".join(self.classes)}, and there are images of '
+                f'{absent[0]!r}: give one of the same classes'
+            )
+
+    def __call__(
+        self, shown: Sequence[Image], names: Sequence[str], batch: int
+    ) -> Float[np.ndarray, ' n']:
+        """The probability that each image gets for its class; `batch` images are seen at once."""
+        found = []
+        for start in range(0, len(shown), batch):
+            part = [images.fit(image, self.size) for image in shown[start : start + batch]]
+            padded = np.zeros((batch, self.size, self.size, 3), np.uint8)
+            padded[: len(part)] = part
+            scores = np.asarray(self._score(self._variables, padded)['scores'])[: len(part)]
+            if len(self.classes) == 2:
+                scores = np.concatenate([1 - scores, scores], axis=1)
+            found.append(scores)
+        columns = [self.classes.index(name) for name in names]
+        return np.concatenate(found)[np.arange(len(names)), columns].astype(np.float64)
