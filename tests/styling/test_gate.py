@@ -215,7 +215,7 @@ GOOD = {
         ({}, []),
         ({'structure': np.nan, 'boundary': np.nan}, []),
         ({'structure': 0.5}, ['structure 0.500 is below 0.9']),
-        ({'ita_error': 4.25}, ['ita 12.0 is 4.2 degrees off']),
+        ({'ita_error': 6.25}, ['ita 12.0 is 6.2 degrees off']),
         ({'boundary': 1.5}, ['boundary 1.500 is above 0.3']),
         ({'change': -0.625}, ['change -0.625 is more than 0.5']),
         ({'novelty': 0.0001}, ['novelty 0.0001 is below 0.001']),
