@@ -4,7 +4,8 @@ of another (Gatys, Ecker & Bethge 2016; Debiasing-Melanoma-Images).
     loss = content_weight L_content + style_weight L_style + variation TV
 
 with the terms of styling/losses.py. All images of a batch are optimised at the same time, each by
-itself; all steps are one compiled scan, in chunks between which `say` hears of the losses.
+itself, in chunks between which `say` hears of the losses. A chunk is one compiled loop; on CPUs, where
+XLA's convolutions are slow inside loops, one compiled step after the other.
 
 The published method is `PUBLISHED`. What it gets wrong, the defaults do otherwise: running
 statistics of normalisation, losses of comparable size, a start at the content rather than at the
@@ -146,9 +147,18 @@ class Loop:
     def advance(self, variables, aims: Aims, state, count: int) -> tuple[Any, Any]:
         """`count` steps later (at most `options.chunk`): the state, and the losses before each.
 
-        `state` is given up; [b, chunk] losses are zeros from `count` on.
+        `state` is given up; [b, at least count] losses.
         """
-        return _programs(self)[2](variables, aims, state, jnp.asarray(count, jnp.int32))
+        advance = _programs(self)[2]
+        if jax.default_backend() != 'cpu':
+            return advance(variables, aims, state, jnp.asarray(count, jnp.int32))
+        # XLA's convolutions take several times as long on CPUs inside a loop.
+        parts = []
+        for _ in range(count):
+            state, terms = advance(variables, aims, state)
+            parts.append(terms)
+        whole = {k: np.stack([np.asarray(part[k]) for part in parts], 1) for k in parts[0]}
+        return state, whole
 
 
 @functools.lru_cache(maxsize=8)
@@ -163,23 +173,24 @@ def _programs(loop: Loop) -> tuple[Callable, Callable, Callable]:
         value = options.value(image)
         return value, tx.init(value)
 
-    def advance(variables, aims, state, count):
-        def one(aims, state):
-            def step(i, carry):
-                state, terms = _step(network, options, tx, variables, aims, carry[0])
-                return state, {k: carry[1][k].at[i].set(v) for k, v in terms.items()}
+    def step(variables, aims, state):
+        return jax.vmap(functools.partial(_step, network, options, tx, variables))(aims, state)
 
-            # A loop whose length is no constant: one program for all of them.
-            empty = {name: jnp.zeros(options.chunk) for name in ('total', 'style', 'content')}
-            return jax.lax.fori_loop(0, count, step, (state, empty))
+    def steps(variables, aims, state, count):
+        def one(i, carry):
+            state, terms = step(variables, aims, carry[0])
+            return state, {k: carry[1][k].at[:, i].set(v) for k, v in terms.items()}
 
-        return jax.vmap(one)(aims, state)
+        # A loop whose length is no constant: one program for all of them.
+        shape = (len(aims.content[0]), options.chunk)
+        empty = {name: jnp.zeros(shape) for name in ('total', 'style', 'content')}
+        return jax.lax.fori_loop(0, count, one, (state, empty))
 
     faster: Any = {'compiler_options': compiling.options()}
     return (
         jax.jit(aim, **faster),
         jax.jit(jax.vmap(begin)),
-        jax.jit(advance, donate_argnums=2, **faster),
+        jax.jit(step if jax.default_backend() == 'cpu' else steps, donate_argnums=2, **faster),
     )
 
 
