@@ -15,7 +15,7 @@
     ham10000, ham10000_beyond, ham10000_noise
                     the same on HAM10000: MobileNetV2 with ImageNet weights, 96 x 96 pixels
     LOSS_SCHEME     one run on the synthetic lesions: ce or focal, and none, sampling or schemes of
-                    `objectives/rule.py` joined by +, such as ce_ldam_drw or focal_cb+ohem
+                    `objectives/schemes.py` joined by +, such as ce_ldam_drw or focal_cb+ohem
 
 A recall is followed by the number of test images of its class. On synthetic lesions it is measured
 on the split `plain`, where all classes are equally frequent, as is the balanced accuracy; accuracy,
@@ -29,7 +29,7 @@ decide, and `right, chosen` the same of the others. Every run has a table of its
 from skinjax import config as configs
 from skinjax import kinds, recipes
 from skinjax.data import ham10000, latents, records
-from skinjax.objectives import weights
+from skinjax.objectives import schemes
 
 LOSSES, PLAIN = ('ce', 'focal'), ('none', 'sampling')  # without weights
 HAM = 'ham10000'
@@ -89,14 +89,14 @@ def _named(variant: str) -> tuple[str, str]:
     known = loss in LOSSES and scheme in PLAIN
     if loss in LOSSES and scheme not in ('', *PLAIN):
         try:
-            known = bool(weights.parse(scheme))
+            known = bool(schemes.parse(scheme))
         except ValueError:
             known = False
     if not known:
         raise ValueError(
             f'unknown variant {variant!r} of weighting: choose one of {", ".join(VARIANTS[1:])}; '
             f'or LOSS_SCHEME, such as focal_cb+ohem, with {" or ".join(LOSSES)} and none, '
-            f'sampling or some of {", ".join(weights.SCHEMES)} joined by +'
+            f'sampling or some of {", ".join(schemes.SCHEMES)} joined by +'
         )
     return loss, scheme
 

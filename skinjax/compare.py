@@ -158,12 +158,13 @@ def support(config: Any, planned: Mapping[Any, tuple[Any, Path]]) -> dict[str, t
 
 
 def _check_columns(config: Any, found: Sequence[dict[str, Any]]) -> None:
-    for column, path in config.columns:
-        wrong = [_misses(results, path) for results in found]
-        if all(wrong):
-            raise ValueError(
-                f'config.columns: no run has the figure {path!r} of {column!r}: {wrong[0]}'
-            )
+    for field in ('columns', 'support'):
+        for column, path in config[field]:
+            wrong = [_misses(results, path) for results in found]
+            if all(wrong):
+                raise ValueError(
+                    f'config.{field}: no run has the figure {path!r} of {column!r}: {wrong[0]}'
+                )
 
 
 def _misses(results: Any, path: str) -> str:

@@ -168,14 +168,9 @@ def measure(
     called, levels = table.predicted(), {}
     for number, nodes in enumerate(taxonomy.paths.T, 1):
         codes, index = np.unique(nodes, return_inverse=True)
-        true, found = index[table.labels], index[called]
-        matrix = confusion(true, found, len(codes))
-        drawn = resample_confusions(true, found, len(codes), resamples, seed)
-        name = 'balanced_accuracy'
         levels[f'level_{number}'] = {
             'nodes': [taxonomy.nodes[code] for code in codes],
-            'accuracy': proportion(int((true == found).sum()), len(table)),
-            name: interval(float(class_means(matrix)[name]), class_means(drawn)[name]),
+            **_level(index[table.labels], index[called], len(codes), resamples, seed),
         }
     heights = severity(taxonomy, table.labels, called)
     wrong = heights[heights > 0]
@@ -184,6 +179,23 @@ def measure(
     if free is not None:
         block['inconsistent'] = proportion(int((~consistent(taxonomy, free)).sum()), len(free))
     return block
+
+
+def _level(
+    true: Int[np.ndarray, ' n'],
+    called: Int[np.ndarray, ' n'],
+    count: int,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Accuracies of a level with `count` nodes."""
+    name = 'balanced_accuracy'
+    drawn = resample_confusions(true, called, count, resamples, seed)
+    value = float(class_means(confusion(true, called, count))[name])
+    return {
+        'accuracy': proportion(int((true == called).sum()), len(true)),
+        name: interval(value, class_means(drawn)[name]),
+    }
 
 
 def sections(results: Mapping[str, Any]) -> Iterator[Section]:

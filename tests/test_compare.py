@@ -103,6 +103,9 @@ def test_a_column_that_no_run_has_is_named(tmp_path):
         collect('splits.plian.auc.value')
     with pytest.raises(ValueError, match=r"config.columns: .*no number; known: 'value'"):
         collect('splits.plain.auc')
+    config.support = (('x', 'splits.plain.m'),)
+    with pytest.raises(ValueError, match=r"config.support: no run .* no 'm' there; known: 'auc'"):
+        collect('splits.plain.auc.value')
 
 
 def test_the_rows_behind_a_column_stand_in_its_heading(tmp_path):

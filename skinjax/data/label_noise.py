@@ -23,7 +23,7 @@ def with_flipped(dataset: DataSet, share: float, seed: int) -> tuple[DataSet, di
         how many rows of each (true) class have another label now.
 
     Raises:
-        ValueError: no split 'train', or no other class.
+        ValueError: no split 'train', no other class, or a share of less than half a row.
     """
     if 'train' not in dataset.splits or len(dataset.classes) < 2:
         raise ValueError(
@@ -33,6 +33,8 @@ def with_flipped(dataset: DataSet, share: float, seed: int) -> tuple[DataSet, di
     train, count = dataset.splits['train'], len(dataset.classes)
     rng = np.random.default_rng((seed, _STREAM))
     rows = rng.permutation(len(train))[: round(share * len(train))]
+    if not len(rows):
+        raise ValueError(f'data.label_noise={share} is no row of the {len(train)} in training')
     labels, flipped = train.labels.copy(), np.zeros(len(train), np.int32)
     labels[rows] = (labels[rows] + rng.integers(1, count, len(rows))) % count
     flipped[rows] = 1

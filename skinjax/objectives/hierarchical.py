@@ -6,7 +6,7 @@ of a node, which the network tells after the true nodes before it, plus
 
     path   1 - cos(sum over levels of one-hot(node), sum over levels of softmax(logits)).
 
-The schemes of `rule.py` say how much an image counts (the published code computes class weights,
+The schemes of `schemes.py` say how much an image counts (the published code computes class weights,
 but trains without). Class weights act on each level's cross-entropy and count the training images
 below its nodes. A curriculum ranks by the mean over the levels, and what it leaves out does not
 count in the path term either. `history.py` keeps the weight at the last level.
@@ -43,7 +43,7 @@ from skinjax.engine.objective import (
 )
 from skinjax.models import attention, hierarchy
 from skinjax.models.layers import fold
-from skinjax.objectives import history, levels, network, rule, weights
+from skinjax.objectives import history, levels, network, rule, schemes, weights
 from skinjax.predictions import Predictions
 
 DEFAULTS: dict[str, Any] = {
@@ -58,7 +58,7 @@ DEFAULTS: dict[str, Any] = {
     'gamma': 0.0,  # of the focal loss in place of the cross-entropy
     'decoding': 'paths',  # or greedy: the likeliest node of each level
     'constrained': True,  # a node is followed by its children alone
-    **rule.DEFAULTS,  # `weights` and its options, without changes of the logits
+    **schemes.DEFAULTS,  # `weights` and its options, without changes of the logits
 }
 HEAD = network.ENCODER + 1  # keeps the randomness of the head apart
 _DECODER = ('hidden', 'embedding', 'attention_dropout', 'channel_attention', 'context')
@@ -160,7 +160,7 @@ def build(config: Any, data: DataSet, steps: int) -> Objective:
         raise ValueError(
             f'config.objective.weights is {config.objective.weights!r}: {counted.scheme.logits} '
             'acts on the logits of classes, objective hierarchical has those of nodes: choose '
-            f'among {", ".join((*weights.CLASS_WEIGHTS, *weights.CURRICULA))}'
+            f'among {", ".join((*weights.CLASS_WEIGHTS, *schemes.CURRICULA))}'
         )
     loss = _loss(net, counted, level_weights(counted, net.taxonomy, data))
 

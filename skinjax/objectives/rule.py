@@ -1,15 +1,4 @@
-"""How much each example of a batch counts, under the options of a run.
-
-`config.objective.weights` is '' or names joined by +, at most one of each kind:
-
-    cb, es                                    class weights, see `weights.py`
-    spl, ohem                                 curricula, see `weights.py`
-    logit_adjustment, balanced_softmax, ldam  what class counts change in the logits of training:
-        logit_adjustment   z_c + tau log(N_c / N) (Menon et al. 2021, eq. 10)
-        balanced_softmax   the same with tau = 1 (Ren et al. 2020, eq. 4)
-        ldam               z_y less a margin of N_y^(-1/4) for the true class y (Cao et al. 2019)
-    ldam_drw                                  ldam+cb whose class weights begin after 80 % of the
-                                              steps, or after `defer` (ibid., algorithm 1)
+"""How much each example of a batch counts, under the options of a run (`schemes.py`).
 
 A curriculum chooses among the global batch, however many devices share it, and with
 `train.accumulate` among a slice of it. Departures: ldam is on the plain logits, without their
@@ -18,8 +7,6 @@ while training, where losses recomputed over the whole set after every epoch wou
 pass; a row that has not been visited yet counts.
 """
 
-import math
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -27,85 +14,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from skinjax.data.records import DataSet, choices
+from skinjax.data.records import DataSet
 from skinjax.engine.objective import Batch, Loss, Moment
-from skinjax.objectives import losses, weights
+from skinjax.objectives import curricula, losses, schemes, weights
 
-DEFAULTS: dict[str, Any] = {
-    'weights': '',  # names joined as cb+ohem
-    'beta': weights.AUTO,  # of es; -1: (N - 1) / N
-    # Scale of cb and es: their mean over the batch is 1 (published), or over the rows of the
-    # training set ('dataset'), or over the classes ('classes'); or 'none'.
-    'normalize': 'batch_mean',
-    'defer': 0.0,  # share of the steps before cb and es begin; 0 with ldam_drw: 0.8
-    # sum(w l) is divided by sum(w), or by the number of examples ('batch': published; with spl and
-    # ohem it shortens the step); 'auto' is 'weights' with spl and ohem, else 'batch'.
-    'reduce': 'auto',
-    'rank_by': 'loss',  # spl and ohem rank by what is minimised, or by the plain 'ce'
-    'scope': 'batch',  # among the batch, or 'epoch': by the loss of each row's last visit
-    'stratified': False,  # fractions of each class, so that spl starves none
-    'spl': {
-        'first': 0.5,  # fraction that counts in the beginning,
-        'last': 1.0,  # and at the end of
-        'over': 0.6,  # this share of the steps
-        'warmup': 0.0,  # epochs in which all count
-        'threshold': weights.AUTO,  # instead: the loss below which an example counts; -1: none
-    },
-    'ohem': {
-        'first': 0.5,
-        'last': 0.5,
-        'over': 0.0,
-        'warmup': 1.0,
-        'threshold': weights.AUTO,  # instead: the loss above which an example counts; -1: none
-        'drop_top': 0.0,  # fraction of the hardest that never counts: wrong labels
-    },
-    'tau': 1.0,  # of logit_adjustment
-    'max_margin': 0.5,  # of ldam, for the rarest class
-}
 _DEFERRED = 0.8  # of the steps of ldam_drw
-_CHOICES = {
-    'loss': ('ce', 'focal'),
-    'normalize': weights.NORMALIZE,
-    'reduce': ('auto', 'weights', 'batch'),
-    'rank_by': ('loss', 'ce'),
-    'scope': ('batch', 'epoch'),
-}
-_Range = tuple[Callable[[float], bool], str]
-_POSITIVE: _Range = (lambda x: 0 < x < math.inf, 'a number above 0')
-_AT_LEAST_0: _Range = (lambda x: 0 <= x < math.inf, 'at least 0')
-_FRACTION: _Range = (lambda x: 0 < x <= 1, 'a fraction: above 0, at most 1')
-_SHARE: _Range = (lambda x: 0 <= x <= 1, 'a share: 0 to 1')
-_PART: _Range = (lambda x: 0 <= x < 1, 'a share: 0 to below 1')
-
-
-def _or_auto(given: _Range) -> _Range:
-    return (lambda x: x == weights.AUTO or given[0](x)), f'{weights.AUTO:g} or {given[1]}'
-
-
-_CURRICULUM = {'first': _FRACTION, 'last': _FRACTION, 'over': _SHARE, 'warmup': _AT_LEAST_0}
-_RANGES: dict[str, _Range] = {
-    'beta': _or_auto(_PART),
-    'defer': _PART,
-    'gamma': _AT_LEAST_0,
-    'tau': _AT_LEAST_0,
-    'max_margin': _AT_LEAST_0,
-    **{f'{name}.{field}': r for name in weights.CURRICULA for field, r in _CURRICULUM.items()},
-    'spl.threshold': _or_auto(_POSITIVE),  # below 0 there is no loss
-    'ohem.threshold': _or_auto(_AT_LEAST_0),
-    'ohem.drop_top': _PART,
-}
-
-
-def check(options: Any) -> None:
-    """Raise ValueError for an option without meaning; those that `options` lacks are left out."""
-    for name, known in _CHOICES.items():
-        if (found := options.get(name, known[0])) not in known:
-            raise ValueError(f'config.objective.{name} is {found!r}; {choices(found, known)}')
-    for name, (fits, wanted) in _RANGES.items():
-        section, _, leaf = name.rpartition('.')
-        found = (options[section] if section else options).get(leaf)
-        if found is not None and not fits(found):
-            raise ValueError(f'config.objective.{name} is {found}: expected {wanted}')
 
 
 class Rule:
@@ -125,8 +38,8 @@ class Rule:
 
     def __init__(self, config: Any, data: DataSet, steps: int):
         self.options, self.classes = config.objective, data.classes
-        self.scheme = weights.parse(self.options.weights)
-        check(self.options)
+        self.scheme = schemes.parse(self.options.weights)
+        schemes.check(self.options)
         train = data.splits['train']
         self.rows, self._labels = len(train), train.labels
         needs = self.scheme.classes or self.scheme.logits
@@ -139,7 +52,7 @@ class Rule:
         self._table = self.class_table(self.counts)
         defer = self.options.defer or (_DEFERRED if self.scheme.deferred else 0.0)
         self._begin = round(defer * steps)
-        self._curriculum = weights.curriculum(
+        self._curriculum = curricula.curriculum(
             self.scheme.curriculum,
             self.options.get(self.scheme.curriculum),
             steps,
@@ -155,7 +68,7 @@ class Rule:
         among, what = size, 'of a batch'
         if self.options.scope == 'epoch':
             among, what = self.rows, 'of the training rows'
-        if share and weights.whole(share, among) < 1:
+        if share and curricula.whole(share, among) < 1:
             raise ValueError(
                 f'config.objective.ohem.drop_top is {share}, which is no row {what} of {among}: '
                 'take a larger one, larger batches (config.data.batch_size, or fewer slices by '
@@ -235,7 +148,7 @@ class Rule:
         difficulty, labels, real, rows = whole
         pool = None
         if self.options.scope == 'epoch':
-            pool = weights.Pool(table['loss'], jnp.asarray(self._labels), table['seen'] > 0)
+            pool = curricula.Pool(table['loss'], jnp.asarray(self._labels), table['seen'] > 0)
         kept = curriculum.choose(difficulty, labels, real, moment.step, pool, rows)
         if moment.axis:
             first = lax.axis_index(moment.axis) * len(ranks)

@@ -2,8 +2,8 @@
 
 Rare classes count more, or easy images first, or hard images alone, under cross-entropy or the
 focal loss: C. Barata's comparison on ISIC 2018, and what the long-tailed literature adds to it.
-`rule.py` has the schemes, `losses.py` the focal loss, and `history.py` keeps what each image has
-counted. Predictions are the plain logits.
+`schemes.py` has their names and options, `rule.py` the weights, `losses.py` the focal loss, and
+`history.py` keeps what each image has counted. Predictions are the plain logits.
 """
 
 import functools
@@ -13,11 +13,11 @@ from jax import lax
 
 from skinjax.data.records import DataSet
 from skinjax.engine.objective import Objective, Output, Phase
-from skinjax.objectives import history, losses, network, rule
+from skinjax.objectives import history, losses, network, rule, schemes
 
 DEFAULTS: dict[str, Any] = {
-    **rule.DEFAULTS,
-    'weights': 'cb',  # see rule.py; '' for none
+    **schemes.DEFAULTS,
+    'weights': 'cb',  # see schemes.py; '' for none
     'label_smoothing': 0.0,
     'loss': 'ce',  # ce | focal
     'gamma': 2.0,  # of the focal loss
@@ -28,9 +28,14 @@ def build(config: Any, data: DataSet, steps: int) -> Objective:
     """The weighted loss of the main head, updating encoder and head.
 
     Raises:
-        ValueError: as `rule.Rule`.
+        ValueError: as `rule.Rule`; a gamma without the focal loss.
     """
     net, counted = network.create(config, data), rule.Rule(config, data, steps)
+    if config.objective.loss == 'ce' and config.objective.gamma != DEFAULTS['gamma']:
+        raise ValueError(
+            f'config.objective.gamma is {config.objective.gamma}, which acts with '
+            "config.objective.loss='focal' alone, and that is 'ce'"
+        )
 
     def loss(variables, batch, moment):
         features, state = net.encode(variables, batch['image'], moment)

@@ -4,8 +4,8 @@ of another (Gatys, Ecker & Bethge 2016; Debiasing-Melanoma-Images).
     loss = content_weight L_content + style_weight L_style + variation TV
 
 with the terms of styling/losses.py. All images of a batch are optimised at the same time, each by
-itself, in chunks between which `say` hears of the losses. A chunk is one compiled loop; on CPUs, where
-XLA's convolutions are slow inside loops, one compiled step after the other.
+itself, in chunks between which `say` hears of the losses. A chunk is one compiled loop; on CPUs,
+where XLA's convolutions are slow inside loops, one compiled step after the other.
 
 The published method is `PUBLISHED`. What it gets wrong, the defaults do otherwise: running
 statistics of normalisation, losses of comparable size, a start at the content rather than at the

@@ -1,7 +1,7 @@
 """Classification: prediction tables of every split, and every figure that follows from them."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from skinjax import config as configs
 from skinjax import editing, report, rundir
 from skinjax.data.augment_device import d4
-from skinjax.data.records import DataSet, Records, choices
+from skinjax.data.records import DataSet, Records
 from skinjax.engine import mapping
 from skinjax.engine.mesh import Mesh, on_main
 from skinjax.engine.objective import Findings, Objective, Variables
@@ -23,7 +23,14 @@ from skinjax.measures import auc, choose_threshold, mean_of, one_vs_rest_aucs
 from skinjax.objectives import network as networks
 from skinjax.predictions import Predictions
 from skinjax.tasks import Judge, chosen_tta
-from skinjax.tasks.classified import TWIN, figures, leakage, summary
+from skinjax.tasks.classified import (
+    TWIN,
+    check_section,
+    figures,
+    judged_splits,
+    leakage,
+    summary,
+)
 
 EVALUATE: dict[str, Any] = {
     'batch_size': 256,
@@ -74,7 +81,7 @@ class Task(Judge):
         if self.earlier:
             known = self.earlier.results.get('data', {}).get('classes', self.data.classes)
             _same_classes(known, self.data.classes)
-        check(self.config, self.data, chosen=self._threshold() is not None)
+        check_section(self.config, self.data, chosen=self._threshold() is not None)
 
     def _threshold(self) -> dict[str, Any] | None:
         """That of the earlier run, unless the rule or the augmentation have changed."""
@@ -109,7 +116,7 @@ def _with_twins(config: Any, data: DataSet) -> DataSet:
     if not config.evaluate.purify:
         return data
     editor = editing.named(config.evaluate.purify)
-    names = [name for name in _splits(config, data) if name in data.splits]
+    names = [name for name in judged_splits(config, data) if name in data.splits]
     twins = {f'{name}{TWIN}': editing.edited(data.splits[name], editor) for name in names}
     return dataclasses.replace(data, splits={**data.splits, **twins})
 
@@ -122,52 +129,6 @@ def _same_classes(run: Sequence[str], data: Sequence[str]) -> None:
             f'the run knows the classes {", ".join(run)}, the data have {", ".join(data)}: give '
             'the names in the same order (config.data.classes), or other data'
         )
-
-
-def check(config: Any, data: DataSet, *, chosen: bool = False) -> None:
-    """Raise ValueError for whatever would make `judge` fail after a long training.
-
-    Args:
-        config: of the run.
-        data: to be judged on.
-        chosen: the operating threshold is known already.
-    """
-    section = config.evaluate
-    least = {'batch_size': 1, 'bootstrap': 0, 'probe_folds': 2}
-    for name, bound in least.items():
-        if section[name] < bound:
-            raise ValueError(
-                f'config.evaluate.{name} is {section[name]}, expected at least {bound}'
-            )
-    if unknown := sorted(set(section.splits) - set(data.splits)):
-        raise ValueError(f'config.evaluate.splits: no {unknown[0]!r}; {choices("", data.splits)}')
-    if section.probe_split and section.probe_split not in _splits(config, data):
-        raise ValueError(
-            f'config.evaluate.probe_split is {section.probe_split!r}, which is not evaluated; '
-            f'{choices(section.probe_split, _splits(config, data))}'
-        )
-    if unknown := sorted(set(section.probes) - {'linear', 'mlp'}):
-        raise ValueError(f'config.evaluate.probes: no {unknown[0]!r}; choose linear, mlp')
-    if unknown := sorted(set(section.mean_over) - set(data.classes)):
-        raise ValueError(
-            f'config.evaluate.mean_over: no class {unknown[0]!r}; {choices("", data.classes)}'
-        )
-    if len(data.classes) == 2 and not chosen:
-        if 'val' not in data.splits:
-            raise ValueError(
-                f'config.evaluate.threshold is {section.threshold!r}, to be chosen on a split '
-                f"'val'; {choices('val', data.splits)}"
-            )
-        labels = data.splits['val'].labels
-        choose_threshold(labels, labels / 1.0, section.threshold)
-
-
-def _splits(config: Any, data: DataSet) -> list[str]:
-    """Names of the splits to predict, validation first where there is one."""
-    names = config.evaluate.splits or [name for name in data.splits if name != 'train']
-    names = [*(['val'] if 'val' in data.splits else []), *names]
-    twins = [f'{name}{TWIN}' for name in names if f'{name}{TWIN}' in data.splits]
-    return list(dict.fromkeys([*names, *twins]))
 
 
 def judge(
@@ -185,15 +146,9 @@ def judge(
     given. Returns the contents of results.json.
     """
     tables, features = {}, {}
-    for name in _splits(config, data):
+    for name in judged_splits(config, data):
         tables[name], features[name] = predict(variables, data.splits[name])
-    if threshold is None:
-        threshold = {'value': 0.5, 'rule': config.evaluate.threshold, 'split': 'val'}
-        if len(data.classes) == 2:
-            val = tables['val']
-            threshold['value'] = choose_threshold(
-                val.labels, val.positive, config.evaluate.threshold
-            )
+    threshold = threshold or _chosen_threshold(config, data, tables)
     results = figures(config, data, tables, threshold['value'])
     results['threshold'] = threshold
     results['probes'] = leakage(config, data, features)
@@ -213,6 +168,16 @@ def judge(
 
     on_main(publish)
     return results
+
+
+def _chosen_threshold(
+    config: Any, data: DataSet, tables: Mapping[str, Predictions]
+) -> dict[str, Any]:
+    """Of two classes by the rule of the config; 0.5 of more, where it calls nothing."""
+    rule, value = config.evaluate.threshold, 0.5
+    if len(data.classes) == 2:
+        value = choose_threshold(tables['val'].labels, tables['val'].positive, rule)
+    return {'value': value, 'rule': rule, 'split': 'val'}
 
 
 def scorer(objective: Objective, *, tta: bool) -> Callable[[Variables, Array], dict[str, Array]]:

@@ -1,4 +1,4 @@
-"""What follows from the prediction tables of a classifier: figures, probes, and the last table."""
+"""What is asked of the prediction tables of a classifier, and what follows from them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,12 +7,58 @@ import numpy as np
 
 from skinjax import metrics
 from skinjax.audits import probe
-from skinjax.data.records import DataSet
-from skinjax.measures import insertion
+from skinjax.data.records import DataSet, choices
+from skinjax.measures import choose_threshold, insertion
 from skinjax.predictions import Predictions
 from skinjax.tables import console_table
 
 TWIN = '_purified'  # end of the names of splits that have been edited
+
+
+def check_section(config: Any, data: DataSet, *, chosen: bool = False) -> None:
+    """Raise ValueError for options of `config.evaluate` that the data cannot answer.
+
+    Args:
+        config: of the run.
+        data: to be judged on.
+        chosen: the operating threshold is known already.
+    """
+    section = config.evaluate
+    least = {'batch_size': 1, 'bootstrap': 0, 'probe_folds': 2}
+    for name, bound in least.items():
+        if section[name] < bound:
+            raise ValueError(
+                f'config.evaluate.{name} is {section[name]}, expected at least {bound}'
+            )
+    if unknown := sorted(set(section.splits) - set(data.splits)):
+        raise ValueError(f'config.evaluate.splits: no {unknown[0]!r}; {choices("", data.splits)}')
+    if section.probe_split and section.probe_split not in judged_splits(config, data):
+        raise ValueError(
+            f'config.evaluate.probe_split is {section.probe_split!r}, which is not evaluated; '
+            f'{choices(section.probe_split, judged_splits(config, data))}'
+        )
+    if unknown := sorted(set(section.probes) - {'linear', 'mlp'}):
+        raise ValueError(f'config.evaluate.probes: no {unknown[0]!r}; choose linear, mlp')
+    if unknown := sorted(set(section.mean_over) - set(data.classes)):
+        raise ValueError(
+            f'config.evaluate.mean_over: no class {unknown[0]!r}; {choices("", data.classes)}'
+        )
+    if len(data.classes) == 2 and not chosen:
+        if 'val' not in data.splits:
+            raise ValueError(
+                f'config.evaluate.threshold is {section.threshold!r}, to be chosen on a split '
+                f"'val'; {choices('val', data.splits)}"
+            )
+        labels = data.splits['val'].labels
+        choose_threshold(labels, labels / 1.0, section.threshold)
+
+
+def judged_splits(config: Any, data: DataSet) -> list[str]:
+    """Names of the splits to predict, validation first where there is one."""
+    names = config.evaluate.splits or [name for name in data.splits if name != 'train']
+    names = [*(['val'] if 'val' in data.splits else []), *names]
+    twins = [f'{name}{TWIN}' for name in names if f'{name}{TWIN}' in data.splits]
+    return list(dict.fromkeys([*names, *twins]))
 
 
 def figures(

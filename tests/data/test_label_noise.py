@@ -100,3 +100,8 @@ def test_data_without_labels_to_replace():
         groups.load(lambda *_: source, config(label_noise=0.1), 0, training=False)
     with pytest.raises(ValueError, match=r'label_noise=0\.1 needs .* and 1 classes'):
         with_flipped(lesions((9,)), 0.1, 0)
+
+
+def test_a_share_that_is_no_row():
+    with pytest.raises(ValueError, match=r'label_noise=0\.004 is no row of the 100 in training'):
+        load(label_noise=0.004)

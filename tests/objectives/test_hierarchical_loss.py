@@ -11,7 +11,7 @@ import pytest
 from skinjax import taxonomy
 from skinjax.data.records import DataSet, Records
 from skinjax.engine.objective import Moment
-from skinjax.objectives import hierarchical, rule
+from skinjax.objectives import hierarchical, rule, schemes
 from tests.objectives.made import KEY, build, compiled, made_batch, made_data, make_config, start
 
 PATHS = np.array([[0, 2, 5], [1, 4, 8], [1, 3, 6]])
@@ -86,13 +86,14 @@ class TestLoss:
     VALID = np.arange(8) < 7
     FIELDS: ClassVar[dict[str, Any]] = {
         'taxonomy': CODES, 'gamma': 2.0, 'path_weight': 0.5, 'hidden': 4,
-        'ohem': {**rule.DEFAULTS['ohem'], 'warmup': 0.0},
     }  # fmt: skip
+    AT_ONCE: ClassVar[dict[str, Any]] = {'ohem': {**schemes.DEFAULTS['ohem'], 'warmup': 0.0}}
 
     @pytest.mark.parametrize('scheme', ['cb', 'cb+ohem'])
     def test_terms_weights_and_scales(self, scheme):
         data = seven()
-        config = make_config('hierarchical', weights=scheme, **self.FIELDS)
+        more = self.AT_ONCE if 'ohem' in scheme else {}
+        config = make_config('hierarchical', weights=scheme, **self.FIELDS, **more)
         net, objective = hierarchical.create(config, data), hierarchical.build(config, data, 100)
         batch = {**made_batch(), 'label': jnp.asarray(self.LABELS)}
         batch['valid'] = jnp.asarray(self.VALID)

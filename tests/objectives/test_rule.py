@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skinjax.objectives.rule import Rule
-from tests.objectives.made import build, make_config
+from tests.objectives.made import make_config
 from tests.objectives.test_weighting import (
     CLASSES,
     PUBLISHED,
@@ -37,31 +37,6 @@ class TestLog:
 
 
 class TestErrors:
-    @pytest.mark.parametrize(
-        ('given', 'text'),
-        [
-            ({'weights': 'cbb'}, "'cbb' is none of cb, es, spl, ohem"),
-            ({'loss': 'fokal'}, r"config\.objective\.loss is 'fokal'; .*did you mean 'focal'"),
-            ({'scope': 'epochs'}, "did you mean 'epoch'"),
-            ({'beta': 1.0}, 'beta is 1.0: expected -1 or a share: 0 to below 1'),
-            ({'beta': -0.5}, 'beta is -0.5: expected -1 or'),
-            ({'defer': 80.0}, 'defer is 80.0: expected a share: 0 to below 1'),
-            ({'gamma': -1.0}, r'gamma is -1\.0: expected at least 0'),
-            ({'tau': -1.0}, r'tau is -1\.0: expected at least 0'),
-            ({'max_margin': float('nan')}, r'max_margin is nan'),
-            ({'ohem__warmup': -3.0}, r'ohem\.warmup is -3\.0: expected at least 0'),
-            ({'spl__threshold': 0.0}, r'spl\.threshold is 0\.0: expected -1 or a number above 0'),
-            ({'ohem__threshold': -0.1}, r'ohem\.threshold is -0\.1: expected -1 or at least 0'),
-            ({'spl__over': 1.5}, r'spl\.over is 1\.5: expected a share: 0 to 1'),
-            ({'spl__first': 0.0}, r'spl\.first is 0\.0: expected a fraction: above 0'),
-            ({'ohem__last': 1.1}, r'ohem\.last is 1\.1: expected a fraction'),
-            ({'ohem__drop_top': 1.0}, r'ohem\.drop_top is 1\.0: expected a share'),
-        ],
-    )
-    def test_options_say_what_they_expect(self, given, text):
-        with pytest.raises(ValueError, match=text):
-            build('weighting', **fields(**given))
-
     @pytest.mark.parametrize(
         ('batch_size', 'accumulate', 'scope', 'fits'),
         [
