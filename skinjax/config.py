@@ -20,11 +20,12 @@ Config = Any
 
 KINDS = (
     'train', 'evaluate', 'compare', 'generate', 'inspect', 'prepare', 'export', 'convert',
-    'benchmark', 'purify', 'audit',
+    'benchmark', 'purify', 'audit', 'explain',
 )  # fmt: skip
 CLASSIFICATION = 'classification'  # the task of models and objectives that do not name theirs
 PLUGINS = {  # section -> folder
     'data': 'data', 'model': 'models', 'objective': 'objectives', 'audit': 'audits',
+    'explainer': 'explainers',
 }  # fmt: skip
 
 TRAIN = {

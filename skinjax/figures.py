@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Num, UInt8
+from jaxtyping import Float, Num, UInt8
 
 from skinjax.bootstrap import mean_interval
 from skinjax.measures import auc, reliability, roc
@@ -292,6 +292,57 @@ def distribution_figure(
     axes.set(xlim=(low, top), ylim=(0, None), title=_text(title))
     if values:
         axes.legend(fontsize='small', loc='best')
+    return _png(figure)
+
+
+def curves_figure(
+    panels: Mapping[str, Curves], x: str, y: str, limits: tuple[float, float] = (-0.02, 1.02)
+) -> bytes:
+    """Panels side by side, each with its curves.
+
+    Args:
+        panels: title -> name of a curve -> (x, y).
+        x, y: what the axes show.
+        limits: of y.
+    """
+    figure = _new(3.8 * len(panels), 3.4)
+    for axes, (title, curves) in zip(
+        figure.subplots(1, len(panels), squeeze=False).ravel(), panels.items(), strict=True
+    ):
+        for k, (name, (xs, ys)) in enumerate(curves.items()):
+            axes.plot(xs, ys, **_look(k), label=_text(name))
+        _tidy(axes, x, y)
+        axes.set(ylim=limits, title=_text(title))
+        axes.legend(fontsize='small')
+    return _png(figure)
+
+
+def scatter_figure(
+    panels: Mapping[str, Mapping[str, Float[np.ndarray, 'n 2']]], columns: int = 3
+) -> bytes:
+    """Panels of points, each group with its colour and marker; distances alone mean something.
+
+    Args:
+        panels: title -> name of a group -> coordinates.
+        columns: panels a row.
+    """
+    columns = min(columns, max(len(panels), 1))
+    rows = max(math.ceil(len(panels) / columns), 1)
+    figure = _new(4.2 * columns, 3.8 * rows)
+    for axes, entry in itertools.zip_longest(
+        figure.subplots(rows, columns, squeeze=False).ravel(), panels.items()
+    ):
+        axes.set_axis_off()
+        if entry is None:
+            continue
+        for k, (name, points) in enumerate(entry[1].items()):
+            # Seven colours and as many markers, so that 49 groups can be told apart.
+            marker = MARKERS[(k + k // len(COLOURS)) % len(MARKERS)]
+            colour = COLOURS[k % len(COLOURS)]
+            axes.scatter(*points.T, s=14, c=colour, marker=marker, linewidths=0, label=_text(name))
+        axes.set_title(_text(entry[0]), fontsize='medium')
+        if entry[1]:
+            axes.legend(fontsize='x-small', markerscale=1.5)
     return _png(figure)
 
 

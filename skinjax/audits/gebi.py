@@ -1,0 +1,36 @@
+"""GEBI: clusters of images and of what a classifier looks at in them, together.
+
+Reads the relevance maps of a run of kind 'explain' and their images (skinjax/discovery/gebi.py).
+"""
+
+from typing import Any
+
+from skinjax.audits import clusters
+from skinjax.audits.clusters import Audit
+from skinjax.discovery import gebi, spray
+
+DEFAULTS: dict[str, Any] = {**clusters.DEFAULTS, **gebi.DEFAULTS}
+_TEXT = (
+    'Relevance maps and images went through an Isomap each; their coordinates, side by side, were '
+    'divided by spectral clustering (GEBI, Mikołajczyk et al. 2021). Maps alone are alike where '
+    'they have one shape, whatever is seen there. A cluster is a hypothesis: insert what its '
+    'images share into others and see whether predictions move.'
+)
+
+
+def build(config: Any) -> Audit:
+    """The audit.
+
+    Raises:
+        ValueError: no maps are named, or an option is out of range.
+    """
+    gebi.check(config)
+
+    def divide(maps, records):
+        points = spray.preprocess(maps, config.size, config.absolute, config.normalise)
+        pictures = (records.read(row)['image'] for row in range(len(records)))
+        seen = gebi.preprocess_images(pictures, config.size, config.channels)
+        found = gebi.gebi(points, seen, config, config.seed)
+        return found.clustering, found.points
+
+    return clusters.audit(config, divide, _TEXT)

@@ -1,0 +1,104 @@
+"""Which flags are frequent in which cluster, where people or a generator have flagged images."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Integer
+from scipy.stats import false_discovery_control, fisher_exact
+
+from skinjax import bootstrap
+from skinjax.data.records import UNKNOWN
+
+Row = dict[str, Any]
+Labels = Integer[np.ndarray, ' n']
+
+
+def rows(
+    labels: Labels, flags: Mapping[str, Labels], names: Mapping[str, Sequence[str]]
+) -> list[Row]:
+    """Every cluster beside all others, for each value of each flag.
+
+    Args:
+        labels: cluster of each image, -1 for none: left out.
+        flags: name -> value of each image, -1 for unknown: left out. A value that all or none of
+            the others have says nothing and has no row.
+        names: name -> name of each value; of two values only the second has rows.
+
+    Returns:
+        Of each: cluster, flag, value; n: images of the cluster for which the flag is known, hits:
+        those that have the value; inside and outside: shares of the cluster and of the others,
+        with Wilson's intervals; odds: ratio of odds; p: Fisher's exact test, two-sided.
+    """
+    found = []
+    for flag, values in flags.items():
+        known = (labels >= 0) & (values != UNKNOWN)
+        for code in range(1 if len(names[flag]) == 2 else 0, len(names[flag])):
+            for cluster in range(int(labels.max(initial=-1)) + 1):
+                mine, has = labels[known] == cluster, values[known] == code
+                if all(0 < side.sum() < side.size for side in (mine, has)):
+                    head = {'cluster': cluster, 'flag': flag, 'value': names[flag][code]}
+                    found.append(head | _compared(mine, has))
+    return found
+
+
+def corrected(found: Sequence[Row]) -> list[Row]:
+    """Rows with q: their p after Benjamini and Hochberg (1995), over all of them."""
+    adjusted = false_discovery_control([row['p'] for row in found]) if found else ()
+    return [row | {'q': float(q)} for row, q in zip(found, adjusted, strict=True)]
+
+
+def _compared(mine: np.ndarray, has: np.ndarray) -> Row:
+    table = [[int((has[side] == kind).sum()) for kind in (1, 0)] for side in (mine, ~mine)]
+    (hits, misses), (others, rest) = table
+    result: Any = fisher_exact(table)
+    return {
+        'n': hits + misses,
+        'hits': hits,
+        'inside': bootstrap.proportion(hits, hits + misses),
+        'outside': bootstrap.proportion(others, others + rest),
+        'odds': float(result.statistic),
+        'p': float(result.pvalue),
+    }
+
+
+def agreement(
+    labels: Labels,
+    flags: Mapping[str, Labels],
+    names: Mapping[str, Sequence[str]],
+    found: Sequence[Row],
+) -> list[Row]:
+    """How well the clusters as a whole, and the best single one, divide images as a flag does.
+
+    Args:
+        labels, flags, names: as of `rows`.
+        found: what `rows` says of them.
+
+    Returns:
+        Of each flag that varies: flag; n: images for which it is known; ari: adjusted Rand index
+        (Hubert and Arabie 1985) of all clusters with all values; and of the cluster in which a
+        value is enriched most surely (least p with odds above 1; None without one): value,
+        cluster, cluster_ari: of being in it with having the value, precision and recall of being
+        in it.
+    """
+    from sklearn.metrics import adjusted_rand_score
+
+    result = []
+    for flag, values in flags.items():
+        known = (labels >= 0) & (values != UNKNOWN)
+        if len(np.unique(values[known])) < 2:
+            continue
+        row: Row = {'flag': flag, 'n': int(known.sum())}
+        row['ari'] = float(adjusted_rand_score(values[known], labels[known]))
+        row |= dict.fromkeys(('value', 'cluster', 'cluster_ari', 'precision', 'recall'))
+        mine = [one for one in found if one['flag'] == flag and one['odds'] > 1]
+        if mine:
+            best = min(mine, key=lambda one: (one['p'], -one['inside']['value']))
+            inside = labels[known] == best['cluster']
+            has = values[known] == list(names[flag]).index(best['value'])
+            row |= {name: best[name] for name in ('value', 'cluster')}
+            row['cluster_ari'] = float(adjusted_rand_score(has, inside))
+            row['precision'] = float(has[inside].mean())
+            row['recall'] = float(inside[has].mean())
+        result.append(row)
+    return result
