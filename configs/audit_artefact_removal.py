@@ -1,9 +1,9 @@
 """How well hair, rulers and ink are found and removed, and what happens to clean pictures.
 
     python -m skinjax.main --config=configs/audit_artefact_removal.py
-    python -m skinjax.main --config=configs/audit_artefact_removal.py:templates \\
+    python -m skinjax.main --config=configs/audit_artefact_removal.py:templates \
         --config.audit.root=FOLDER
-    python -m skinjax.main --config=configs/audit_artefact_removal.py:isic2017 \\
+    python -m skinjax.main --config=configs/audit_artefact_removal.py:isic2017 \
         --config.audit.root=FOLDER
 
 '' draws lesions with and without each artefact, so that masks and twins are exact; 'templates'

@@ -1,6 +1,6 @@
 """Clusters of images together with what a trained classifier looks at in them (GEBI).
 
-    python -m skinjax.main --config=configs/explain.py --config.init_from=runs/baseline \\
+    python -m skinjax.main --config=configs/explain.py --config.init_from=runs/baseline \
         --config.n=0 --workdir=runs/baseline_lrp
     python -m skinjax.main --config=configs/audit_gebi.py --config.audit.maps=runs/baseline_lrp
 

@@ -1,8 +1,8 @@
 """Do generated images carry artefacts, and do classifiers that learn from them heed artefacts more?
 
-    python -m skinjax.main --config=configs/audit_generated_data.py:isic2017 \\
-        --config.audit.data.root=FOLDER --config.audit.data.task=three \\
-        --config.audit.generated=dcgan=generated/dcgan,coupled=generated/coupled \\
+    python -m skinjax.main --config=configs/audit_generated_data.py:isic2017 \
+        --config.audit.data.root=FOLDER --config.audit.data.task=three \
+        --config.audit.generated=dcgan=generated/dcgan,coupled=generated/coupled \
         --config.audit.runs=real=runs/real,mixed=runs/mixed,generated=runs/generated
 
 The variant is the source of the real data, '' or synthetic for the embedded lesions. `generated`

@@ -1,6 +1,6 @@
 """Clusters of what a trained classifier looks at (SpRAy), and which artefacts they share.
 
-    python -m skinjax.main --config=configs/explain.py --config.init_from=runs/baseline \\
+    python -m skinjax.main --config=configs/explain.py --config.init_from=runs/baseline \
         --config.n=0 --workdir=runs/baseline_lrp
     python -m skinjax.main --config=configs/audit_spray.py --config.audit.maps=runs/baseline_lrp
 

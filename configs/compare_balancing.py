@@ -12,37 +12,37 @@ classes. All four take the same number of steps, so that with more rows each is 
 The generative model may have seen nothing but the training rows of the same run. Where these depend
 on the seed, every seed needs a model and a folder of its own ({seed} stands for it). Seed 0 of '':
 
-    python -m skinjax.main --config=configs/coupled_dcgan.py --config.seed=0 --workdir=runs/gan0 \\
-        --config.data.classes=7 --config.data.batch_size=56 --config.data.n_train=3000 \\
+    python -m skinjax.main --config=configs/coupled_dcgan.py --config.seed=0 --workdir=runs/gan0 \
+        --config.data.classes=7 --config.data.batch_size=56 --config.data.n_train=3000 \
         --config.data.hair=0.2 --config.data.bubbles=0.1 --config.train.steps=3500
-    python -m skinjax.main --config=configs/generate.py:gan --config.init_from=runs/gan0 \\
-        --config.count=akiec=500,bcc=500,bkl=500,df=500,mel=500,vasc=500 \\
+    python -m skinjax.main --config=configs/generate.py:gan --config.init_from=runs/gan0 \
+        --config.count=akiec=500,bcc=500,bkl=500,df=500,mel=500,vasc=500 \
         --workdir=generated/lesions0
 
 and of ham10000:
 
-    python -m skinjax.main --config=configs/coupled_dcgan.py:ham10000 --config.data.root=FOLDER \\
-        --config.evaluate.features.pretrained=mobilenet_v2_1.0_224_dequantised_f32.npz \\
+    python -m skinjax.main --config=configs/coupled_dcgan.py:ham10000 --config.data.root=FOLDER \
+        --config.evaluate.features.pretrained=mobilenet_v2_1.0_224_dequantised_f32.npz \
         --config.seed=0 --workdir=runs/ham0
-    python -m skinjax.main --config=configs/generate.py:gan --config.init_from=runs/ham0 \\
-        --config.count='dermatofibroma=500,melanoma=500,vascular lesion=500' \\
+    python -m skinjax.main --config=configs/generate.py:gan --config.init_from=runs/ham0 \
+        --config.count='dermatofibroma=500,melanoma=500,vascular lesion=500' \
         --workdir=generated/ham0
 
 The split of ISIC 2017 is the published one. There one model of each rare class serves all seeds, so
 that intervals over seeds leave out the variance of the models; and likewise for keratosis:
 
-    python -m skinjax.main --config=configs/dcgan.py:isic2017 --config.data.root=FOLDER \\
-        --config.evaluate.features.pretrained=mobilenet_v2_1.0_224_dequantised_f32.npz \\
+    python -m skinjax.main --config=configs/dcgan.py:isic2017 --config.data.root=FOLDER \
+        --config.evaluate.features.pretrained=mobilenet_v2_1.0_224_dequantised_f32.npz \
         --config.data.only=melanoma --workdir=runs/melanoma
-    python -m skinjax.main --config=configs/generate.py:gan --config.init_from=runs/melanoma \\
+    python -m skinjax.main --config=configs/generate.py:gan --config.init_from=runs/melanoma \
         --config.count=350 --workdir=generated/melanoma
 
 Then, with other folders where --config.runs.generated.data.add_generated names them:
 
     python -m skinjax.main --config=configs/compare_balancing.py
-    python -m skinjax.main --config=configs/compare_balancing.py:isic2017 --config.root=FOLDER \\
+    python -m skinjax.main --config=configs/compare_balancing.py:isic2017 --config.root=FOLDER \
         --config.pretrained=mobilenet_v2_1.0_224_dequantised_f32.npz
-    python -m skinjax.main --config=configs/compare_balancing.py:ham10000 --config.root=FOLDER \\
+    python -m skinjax.main --config=configs/compare_balancing.py:ham10000 --config.root=FOLDER \
         --config.pretrained=mobilenet_v2_1.0_224_dequantised_f32.npz
 """
 

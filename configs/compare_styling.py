@@ -7,12 +7,15 @@ types I to VI, and training sees types I and II alone.
     jitter   with random brightness, contrast and saturation: the floor
     styled   with a copy of each, recoloured to types III to VI by kind 'generate'
     both     styled, with jitter
-    even     pictures of the same lesions truly on skin of every type: the ceiling
+    even     pictures of the same lesions truly on skin of every type
 
-All take the same number of steps. The copies are made of the training rows of the same run, so that
-every seed has a folder of its own ({seed} stands for it); seed 0:
+All take the same number of steps. 'even' is no ceiling: it has 3,000 pictures, each lesion on skin
+of one type, where 'styled' and 'both' have 6,000, each lesion light and dark.
 
-    python -m skinjax.main --config=configs/stylise.py --config.seed=0 --workdir=styled/lesions0 \\
+The copies are made of the training rows of the same run, so that every seed has a folder of its own
+({seed} stands for it); seed 0:
+
+    python -m skinjax.main --config=configs/stylise.py --config.seed=0 --workdir=styled/lesions0 \
         --config.data.tones=light --config.data.artefact=none --config.data.skew=0,0
 
 Then
@@ -28,8 +31,10 @@ ROWS = 3000
 FOLDER = 'styled/lesions{seed}'
 
 
-def get_config():
+def get_config(variant: str = ''):
     """Kind 'compare' over the five."""
+    if variant:
+        raise ValueError(f'unknown variant {variant!r} of compare_styling: it has none')
     names = ('light', 'jitter', 'styled', 'both', 'even')
     runs = {name: _run() for name in names}
     for name in ('jitter', 'both'):

@@ -15,11 +15,16 @@ def chain(config: Any) -> Editor:
     """The editors of `config.chain`, one after the other, with their options in `config.editors`.
 
     Raises:
-        ValueError: an unknown editor or option.
+        ValueError: an unknown editor or option, or 'style', whose images are no purified ones.
         FileNotFoundError: a run that an editor needs does not exist.
     """
     editors = []
     for name in config.chain:  # one may stand there twice
+        if name == 'style':
+            raise ValueError(
+                "config.chain: 'style' makes images that are to be judged, and marked as made: use "
+                "kind 'generate' with a style (configs/stylise.py)"
+            )
         section = config.editors.get(kinds.editor_key(name))
         if section is None:
             raise ValueError(f'config.chain: no editor {name!r}; {choices(name, config.editors)}')

@@ -42,7 +42,7 @@ def stylise(source: str = '') -> configs.Config:
     data = {**records.COMMON, **configs.plugin('data', source or 'synthetic')}
     if source not in ('', 'synthetic'):
         data['image_size'] = 256
-    before = [name for name in configs.siblings('editors') if name != 'style']
+    before = _editors()
     values = {
         'kind': 'generate',
         'seed': 0,
@@ -102,7 +102,7 @@ def purify(source: str = '', editors: Iterable[str] = ('hair',)) -> configs.Conf
         editors: in order; those of the package can be exchanged later by `chain`.
     """
     data = {**records.COMMON, **configs.plugin('data', source or 'synthetic')}
-    names = dict.fromkeys([*configs.siblings('editors'), *editors])
+    names = dict.fromkeys([*_editors(), *editors])
     values = {
         'kind': 'purify',
         'seed': 0,
@@ -112,6 +112,11 @@ def purify(source: str = '', editors: Iterable[str] = ('hair',)) -> configs.Conf
         'workers': 0,  # threads; 0: as many as there are cores
     }
     return configs.make(values).lock()
+
+
+def _editors() -> list[str]:
+    """Those that a chain can have: what 'style' makes is judged, which kind 'generate' does."""
+    return [name for name in configs.siblings('editors') if name != 'style']
 
 
 def editor_key(name: str) -> str:

@@ -177,15 +177,16 @@ def _completed(values: dict[str, Any]) -> dict[str, Any]:
     """The JSON config of a run over the defaults of the same plug-ins.
 
     That of kind 'train' whole, the runs of a comparison likewise, of others the section `data`, and
-    of kind 'purify' those of all editors.
+    of kind 'purify' those of all editors that a chain can have.
     """
     kind = values.get('kind')
     if 'editors' in values:
         names = configs.siblings('editors')
         known = {name: dict(configs.find('editors', name).DEFAULTS) for name in names}
         below: dict[str, Any] = {'editors': known}
+        style = known.pop('style')
         if 'style' in values:
-            below = {'editors': known, 'style': known.pop('style')}
+            below['style'] = style
         values = _overlay(configs.to_json(configs.make(below)), values)
     if kind == 'compare':
         runs = {name: _completed(run) for name, run in values['runs'].items()}

@@ -22,27 +22,28 @@ __all__ = [
     'linear',
     'median_ita',
     'median_lab',
-    'monk',
+    'monk_ita',
     'patch_ita',
     'rgb',
     'skin_mask',
     'skin_pixels',
     'skin_type',
+    'types',
 ]
 
 Image = UInt8[np.ndarray, 'h w 3']
 Mask = Bool[np.ndarray, 'h w']
 Colour = Float[np.ndarray, '3']
+NAMES = ('I', 'II', 'III', 'IV', 'V', 'VI')
 
-# Range of ITA in degrees of each Fitzpatrick type, by ITA_LIMITS; the two outer ends are our own.
-TYPES: dict[str, tuple[float, float]] = {
-    'I': (55.0, 70.0),
-    'II': (41.0, 55.0),
-    'III': (28.0, 41.0),
-    'IV': (19.0, 28.0),
-    'V': (10.0, 19.0),
-    'VI': (-55.0, 10.0),
-}
+
+def types(lightest: float, darkest: float) -> dict[str, tuple[float, float]]:
+    """Range of ITA in degrees of each Fitzpatrick type: ITA_LIMITS, and two outer ends."""
+    ends = (lightest, *map(float, ITA_LIMITS), darkest)
+    return {name: (ends[k + 1], ends[k]) for k, name in enumerate(NAMES)}
+
+
+TYPES = types(70.0, -55.0)  # as far as photographs of skin go: what recolouring may ask for
 # Monk, "The Monk Skin Tone Scale" (2023), doi 10.31235/osf.io/pdf4c: tones 1 to 10 in sRGB.
 MONK = (
     'f6ede4', 'f3e7db', 'f7ead0', 'eadaba', 'd7bd96', 'a07e56', '825c43', '604134', '3a312a',
@@ -55,6 +56,7 @@ HAIR = 10  # grey levels by which hair is darker than a closing
 LEAST = 0.01  # share of the picture that skin must have
 SPREAD = 3.0  # robust standard deviations from the median colour that still are skin
 FLOORS = (6.0, 4.0, 4.0)  # of those distances, in L, a and b
+GREY = 1.0  # chroma of the median colour: 16 of 2,679 pictures of ISIC 2017 have less, and no hue
 
 _values = np.arange(256) / 255
 _LINEAR = np.where(_values <= 0.04045, _values / 12.92, ((_values + 0.055) / 1.055) ** 2.4)
@@ -85,10 +87,10 @@ def ita(lightness: float, yellowness: float) -> float:
     return float(angle(np.array([lightness]), np.array([yellowness]))[0])
 
 
-def monk(colour: Colour) -> int:
-    """The tone of the Monk scale, 1 to 10, that is nearest in CIE Lab to the colour (L, a, b)."""
-    tones = np.array([[list(bytes.fromhex(tone)) for tone in MONK]], np.uint8)
-    return 1 + int(np.linalg.norm(lab(tones)[0] - colour, axis=1).argmin())
+def monk_ita(tone: int) -> float:
+    """ITA in degrees of a tone of the Monk scale, 1 (lightest) to 10."""
+    lightness, _, b = lab(np.array([[list(bytes.fromhex(MONK[tone - 1]))]], np.uint8))[0, 0]
+    return ita(float(lightness), float(b))
 
 
 def skin_mask(image: Image, mask: UInt8[np.ndarray, 'h w'] | None = None) -> Mask:
@@ -96,7 +98,8 @@ def skin_mask(image: Image, mask: UInt8[np.ndarray, 'h w'] | None = None) -> Mas
 
     Skin is what most of the picture outside the lesion shows: within 3 robust standard deviations
     (1.4826 median absolute deviations) of the median colour, in each of L, a and b. Found at 128
-    pixels a side; where less than 1 % is left, or the picture is grey, there is no skin.
+    pixels a side; where less than 1 % is left, or that colour is grey (chroma below 1: noise and
+    JPEG give a grey picture some), there is no skin.
 
     Args:
         image: RGB.
@@ -163,5 +166,5 @@ def _like_most(values: Float[np.ndarray, 'h w 3'], outside: Mask) -> Mask:
     reach = SPREAD * np.maximum(spread, np.array(FLOORS, np.float32) / SPREAD)
     low, high = (np.asarray(limit, np.float64) for limit in (middle - reach, middle + reach))
     found = outside & (cv2.inRange(values, low, high) > 0)
-    grey = np.hypot(sample[:, 1], sample[:, 2]).max() < 1
+    grey = np.hypot(middle[1], middle[2]) < GREY
     return np.zeros_like(outside) if grey or found.sum() < least else found

@@ -3,18 +3,17 @@
 Every image of `config.split` passes the editors of `config.chain` and then `style`, and is judged
 beside its original (`styling/gate.py`). Beside what kind 'generate' always writes stand
 `rejected.csv` and `rejected/`, the images that were refused and why, `per_image/gate.csv`, the
-measures of all, `trained_on.csv`, the rows whose lesions are shown (no split may hold them where
-the images are added), and `judged.jsonl`, which a stopped run continues from. Columns of the table:
-`synthetic` (1), `content` (id of the original), what the editor and the gate say, `config` (hash)
-and `seed`, and those of the original but for its skin tone.
+measures of all, `per_image/losses.csv` of style transfer, `trained_on.csv`, the rows whose lesions
+are shown (no split may hold them where the images are added), `sources.json`, the digests of
+photographs and weights, and `judged.jsonl`, which a stopped run continues from. Columns of the
+table: `synthetic` (1), `content` (id of the original), what the editor and the gate say, `config`
+(hash) and `seed`, and those of the original but for its skin tone.
 """
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,19 +21,21 @@ from typing import Any
 import numpy as np
 
 from skinjax import config as configs
-from skinjax import editing, making, report, rundir
-from skinjax.data import balancing, generated, groups, images, mixing, pipeline, writing
+from skinjax import editing, kinds, making, report, rundir
+from skinjax.data import balancing, groups, images, mixing, pipeline, writing
 from skinjax.data.parallel import Stopped, ordered
-from skinjax.data.records import UNKNOWN, DataSet, Records, choices
+from skinjax.data.records import DataSet, Records, choices
 from skinjax.editors import Example, style
 from skinjax.engine.writer import jsonable, read_json, write_atomic, write_json
 from skinjax.styling import gate as style_gate
+from skinjax.styling import photos as style_photos
+from skinjax.styling import provenance, styled_data
 from skinjax.styling import report as style_report
 from skinjax.styling.judges import Judges
 
 FREE = ('workers',)  # fields that do not change what is written
 JOURNAL = 'judged.jsonl'
-SKIN = re.compile('ita|fst|fitz|skin')  # begins names of variables that recolouring makes untrue
+TINY = f'less than {style.SMALLEST} pixels a side'
 NO_MASK = 'no lesion mask: use data that have one, or --config.chain=segment with a run of it'
 
 Row = dict[str, Any]
@@ -62,21 +63,28 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     data = groups.load(source.build, config.data, config.seed, training=False)
     contents = _contents(config, data)
     judges = Judges(config, data)
+    photos = style_photos.load(config.style.style) if config.style.style else []
+    origin = provenance.sources(config, photos)
     with rundir.lock(workdir):
         rundir.claim(config, workdir, FREE)
+        provenance.claim(workdir, origin)
         rows = _make(config, data, contents, styled, judges, workdir)
         used = np.array([not row['reason'] for row in rows])
         style_report.write_tables(workdir, rows)
-        style_report.draw(workdir, contents, rows, config)
+        style_report.draw(workdir, contents, rows, photos)
         if not used.any():
             raise ValueError(
                 f'all {len(rows)} images were rejected (see {workdir}/rejected.csv), such as '
                 f'{rows[0]["content"]!r}: {rows[0]["reason"]}'
             )
-        made = _data(config, data, contents, rows, workdir)
+        made = styled_data.dataset(config, data, contents, rows, origin, workdir, FREE)
         writing.write(made, workdir)
-        mixing.write_trained_on(workdir, contents.select(used))
+        names = {row['photo'] for row in rows if not row['reason']}
+        shown = [photo for photo in photos if photo.id in names]
+        provenance.write_trained_on(workdir, contents.select(used), shown)
         results = {'data': made.describe(), 'seed': config.seed, **style_report.summary(rows)}
+        results['remarks'] += judges.remarks
+        results['versions'] = rundir.versions()
         write_json(workdir / 'results.json', results)
         report.build_run_report(workdir, made)
         write_atomic(workdir / 'DONE', f'{int(used.sum())} images\n')
@@ -128,18 +136,26 @@ Styled = Callable[[Sequence[Example]], list[Made]]
 def _editor(config: Any) -> Styled:
     """Examples as `config.chain` leaves them, and styled."""
     first, last = editing.chain(config), editing.built('style', config.style)
-    masked = config.style.method != 'original'
 
     def styled(examples: Sequence[Example]) -> list[Made]:
         found = first(examples)
-        fit = [not masked or ('mask' in one and bool(one['mask'].any())) for one in found]
-        after = iter(last([one for one, fits in zip(found, fit, strict=True) if fits]))
+        # The method 'original' needs no mask, but the gate does: it may show another lesion.
+        fit = [one for one in found if 'mask' in one and one['mask'].any()]
+        after = iter(last(_filled(config, fit)))
+        fits = {id(one) for one in fit}
         return [
-            _measured(one, next(after)) if fits else Made(one, None, {'reason': NO_MASK})
-            for one, fits in zip(found, fit, strict=True)
+            _measured(one, next(after)) if id(one) in fits else Made(one, None, {'reason': NO_MASK})
+            for one in found
         ]
 
     return styled
+
+
+def _filled(config: Any, examples: list[Example]) -> list[Example]:
+    """A whole batch where a network styles, which would be compiled anew for each other number."""
+    if config.style.method == 'colour' or not examples:
+        return examples
+    return examples + examples[-1:] * (config.batch_size - len(examples))
 
 
 def _measured(before: Example, after: Example) -> Made:
@@ -148,13 +164,12 @@ def _measured(before: Example, after: Example) -> Made:
     asked: tuple[float, float] | None = tuple(facts['asked']) if facts['asked'] else None
     told = {'photo': facts['photo'], 'asked_ita': facts['ita']}
     told |= dict(zip(('asked_low', 'asked_high'), asked or (None, None), strict=True))
+    if losses := facts.get('losses'):
+        told['losses'] = style_report.thinned(losses)
     if facts['reason']:
         return Made(before, None, {**told, 'reason': facts['reason']})
-    nothing = np.zeros(before['image'].shape[:2], np.uint8)
-    mask = before.get('mask', nothing) > 0
-    return Made(
-        before, after, told | style_gate.measure(before['image'], after['image'], mask, asked)
-    )
+    pictures = before['image'], after['image']
+    return Made(before, after, told | style_gate.measure(*pictures, before['mask'] > 0, asked))
 
 
 def _make(
@@ -162,14 +177,13 @@ def _make(
 ) -> list[Row]:
     """Writes the images that may be used, and those that may not; one row for each content."""
     journal = workdir / JOURNAL
-    rows = _read(journal, len(contents), config.batch_size)
+    rows = _judged(journal, len(contents), config.batch_size)
     names = writing.file_names([f'{name}-styled' for name in contents.ids.tolist()], 90)
     labels = [data.classes[label] for label in contents.labels]
-    size, batch = config.data.image_size, config.batch_size
+    batch = config.batch_size
 
     def work(first: int) -> list[Made]:
-        some = range(first, min(first + batch, len(names)))
-        return styled([pipeline.read_row(contents, row, size) for row in some])
+        return _read(config, contents, range(first, min(first + batch, len(names))), styled)
 
     firsts = range(len(rows), len(names), batch)
     made = ordered(work, firsts, _workers(config))
@@ -192,9 +206,26 @@ def _make(
     return rows
 
 
+def _read(config: Any, contents: Records, rows: Sequence[int], styled: Styled) -> list[Made]:
+    """These rows, styled; files that are too small stay as they are."""
+    some = {row: pipeline.read_row(contents, row, config.data.image_size) for row in rows}
+    fit = [row for row in rows if not _tiny(contents, row)]
+    made = dict(zip(fit, styled([some[row] for row in fit]) if fit else [], strict=True))
+    return [made.get(row) or Made(some[row], None, {'reason': TINY}) for row in rows]
+
+
+def _tiny(records: Records, row: int) -> bool:
+    """Whether a file has so few pixels that enlarging it, as reading does, shows nothing."""
+    if records.files is None:
+        return False
+    return min(images.header(records.files[row])[1:]) < style.SMALLEST
+
+
 def _workers(config: Any) -> int:
     """Threads; networks use all cores by themselves."""
-    return config.workers or (1 if config.style.method != 'colour' else os.cpu_count() or 1)
+    sections = [config.editors[kinds.editor_key(name)] for name in config.chain]
+    networks = config.style.method != 'colour' or any('init_from' in each for each in sections)
+    return config.workers or (1 if networks else os.cpu_count() or 1)
 
 
 def _judge(made: Sequence[Made], judges: Judges, labels: Sequence[str]) -> None:
@@ -220,7 +251,7 @@ def _written(config: Any, one: Made, known: Row, workdir: Path) -> Row:
     return jsonable({**known, **one.found, 'reason': reason})
 
 
-def _read(journal: Path, total: int, batch: int) -> list[Row]:
+def _judged(journal: Path, total: int, batch: int) -> list[Row]:
     """The rows of a journal, without those of a batch that a killed run has begun.
 
     So images are styled in the same batches, however often the work is stopped.
@@ -230,39 +261,3 @@ def _read(journal: Path, total: int, batch: int) -> list[Row]:
         lines = lines[: len(lines) // batch * batch]
     write_atomic(journal, ''.join(f'{line}\n' for line in lines))
     return [json.loads(line) for line in lines]
-
-
-def _data(
-    config: Any, data: DataSet, contents: Records, rows: Sequence[Row], workdir: Path
-) -> DataSet:
-    """The images that may be used as a data set, with where they come from."""
-    used = [row for row in rows if not row['reason']]
-    records = contents.select(np.array([not row['reason'] for row in rows]))
-    ids = np.array([row['id'] for row in used])
-    size = config.data.image_size
-
-    def read(row: int) -> dict[str, np.ndarray]:
-        return {'image': images.decode(workdir / writing.IMAGES / f'{ids[row]}.png', size)}
-
-    settings = configs.to_json(config)
-    text = json.dumps({k: v for k, v in settings.items() if k not in FREE}, sort_keys=True)
-    told = {name: None for row in used for name in row if name not in ('id', 'label', 'reason')}
-    columns = {
-        **{name: cells for name, cells in records.columns.items() if not SKIN.match(name)},
-        **making.source_images(records, config.data.root),
-        balancing.SYNTHETIC: np.ones(len(used), np.int32),
-        **{name: np.array([style_report.cell(row.get(name)) for row in used]) for name in told},
-        'method': np.full(len(used), config.style.method),
-        'config': np.full(len(used), hashlib.sha256(text.encode()).hexdigest()[:12]),
-        'seed': np.full(len(used), config.seed),
-    }
-    bias = {
-        name: np.full_like(codes, UNKNOWN) if SKIN.match(name) else codes
-        for name, codes in records.bias.items()
-    }
-    kept = dataclasses.replace(records, ids=ids, bias=bias, read=read, columns=columns, files=None)
-    about = {'style': settings['style'], 'trained_on': config.data.name, 'image_size': size}
-    if 'geometry' in config.data:
-        about['geometry'] = config.data.geometry
-    info = {generated.FACT: about}
-    return DataSet('styled', data.classes, data.bias, {config.split: kept}, info=info)

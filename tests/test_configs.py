@@ -23,6 +23,7 @@ def load(path: Path):
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
 def test_config_resolves_and_tells_its_command(path):
     module = load(path)
+    assert '\\\\\n' not in path.read_text('utf-8')  # commands are pasted from there
     assert f'--config=configs/{path.name}' in (module.__doc__ or '')
     config = module.get_config()
     assert configs.resolve(config).kind in configs.KINDS
@@ -52,6 +53,12 @@ def test_comparisons_differ_in_the_method_alone(variant):
         changed = rundir.differences(base, configs.to_json(run))
         allowed = ('objective.',) if name in recipes.UNLEARNING else ('objective.', 'data.')
         assert all(line.startswith(allowed) for line in changed), changed
+
+
+@pytest.mark.parametrize(('variant', 'augment'), [('', ('d4',)), ('kaggle9', ())])
+def test_the_published_classifier_sees_its_images_as_they_are(variant, augment):
+    config = configs.resolve(load(ROOT / 'configs' / 'lesion_cnn.py').get_config(variant))
+    assert config.train.augment == augment
 
 
 def test_the_paper_variant_has_the_published_strengths():

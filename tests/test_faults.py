@@ -123,7 +123,9 @@ def test_a_disk_that_is_full_ends_the_run_which_continues_when_it_is_not(tmp_pat
         finally:
             process.kill()
     assert process.returncode == 1, err
-    [line] = [line for line in err.splitlines() if line.startswith('error: ')]
+    lines = [line for line in err.splitlines() if line.startswith('error: ')]
+    assert len(lines) == 1, err
+    line = lines[0]
     assert f'a checkpoint could not be written to {work}' in line and 'File too large' in line
     assert 'the same command continues' in line
     before = saved(work)[-1]

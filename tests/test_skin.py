@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from skinjax import skin
-from skinjax.data import rendering, synthetic
+from skinjax.data import rendering, synthetic, tones
 
 MATRIX = np.array(
     [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
@@ -70,10 +70,18 @@ def test_one_definition_of_types():
     assert all(one[0] == other[1] for one, other in itertools.pairwise(ends))
 
 
+def test_synthetic_types_have_the_same_limits():
+    for own, (low, high) in zip(tones.RANGES, skin.TYPES.values(), strict=True):
+        assert own[1] == high or high == skin.TYPES['I'][1]
+        assert own[0] == low or low == skin.TYPES['VI'][0]
+
+
 def test_the_scale_of_monk():
-    for number, tone in enumerate(skin.MONK, 1):
-        pixel = np.array([[list(bytes.fromhex(tone))]], np.uint8)
-        assert skin.monk(skin.lab(pixel)[0, 0]) == number
+    found = [skin.monk_ita(tone) for tone in range(1, 11)]
+    for angle, tone in zip(found, skin.MONK, strict=True):
+        L, _, b = defined_lab(np.array([[list(bytes.fromhex(tone))]], np.uint8))[0, 0]
+        assert angle == pytest.approx(np.degrees(np.arctan2(L - 50, b)), abs=0.3)
+    assert found == sorted(found, reverse=True)
 
 
 def test_skin_is_what_lies_around_the_lesion():
@@ -130,6 +138,23 @@ def test_no_skin():
         assert not skin.skin_mask(picture, lesion).any()
         assert np.isnan(skin.median_ita(picture, lesion))
         assert np.isnan(skin.median_lab(picture, lesion)).all()
+
+
+@pytest.mark.parametrize('noise', [0.5, 2.0])
+def test_a_grey_picture_with_noise_of_its_colours_has_no_skin(noise):
+    rng = np.random.default_rng(0)
+    image, mask = scene(128, (70.0, 0.0, 0.0))
+    values = skin.lab(image) * np.array([1, 0, 0], np.float32)
+    values[..., 1:] += rng.normal(0, noise, (128, 128, 2)).astype(np.float32)
+    noisy = skin.rgb(values)
+    noisy[:20, :20] = (180, 60, 60)  # a sticker
+    _, file = cv2.imencode('.jpg', noisy[..., ::-1])
+    stored = cv2.imdecode(file, cv2.IMREAD_COLOR_RGB)
+    assert stored is not None
+    for picture in (noisy, stored):
+        assert not skin.skin_mask(picture, mask).any()
+    pale, mask = scene(128, (92.0, 2.0, 3.0))
+    assert skin.skin_mask(pale, mask).any()
 
 
 def test_colours_that_may_be_skin():

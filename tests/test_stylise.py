@@ -1,6 +1,7 @@
 """Kind 'generate' with a style: what it writes, and what training makes of it."""
 
 import csv
+import dataclasses
 import hashlib
 import json
 import signal
@@ -16,9 +17,19 @@ from skinjax import generate, kinds, rundir, skin, train
 from skinjax.data import groups, images, mixing, writing
 from skinjax.editors import style
 from skinjax.styling import gate as style_gate
-from skinjax.styling import recolour
+from skinjax.styling import recolour, styled_data
 from skinjax.styling import report as style_report
-from tests.helpers import LINEAR, command, environment, flags, small, wait_for, write_folder
+from skinjax.styling.judges import Classifier, Judges
+from tests.helpers import (
+    LINEAR,
+    command,
+    environment,
+    flags,
+    small,
+    tiny_data,
+    wait_for,
+    write_folder,
+)
 
 LESIONS: dict[str, Any] = {
     'data.n_train': 24, 'data.n_val': 12, 'data.n_test': 12, 'data.image_size': 48,
@@ -56,7 +67,7 @@ def test_the_work_directory_is_a_data_set(written, capsys):
     assert {path.name for path in work.iterdir()} == {
         'config.json', 'results.json', 'images', 'masks', 'records.csv', 'dataset.json', 'figures',
         'trained_on.csv', 'rejected.csv', 'rejected', 'judged.jsonl', 'per_image', 'report.html',
-        'DONE', '.lock',
+        'sources.json', 'DONE', '.lock',
     }  # fmt: skip
     assert {f.stem for f in (work / 'figures').iterdir()} == {'contact_sheet', 'rejected', 'ita'}
     gate = results['gate']
@@ -66,6 +77,8 @@ def test_the_work_directory_is_a_data_set(written, capsys):
     assert style_report.WARNING in (work / 'report.html').read_text()
     about = writing.read_facts(work)['info']['generated']
     assert about['style']['target'] == 'V,VI' and about['image_size'] == 48
+    assert 'transfer' not in about['style']  # of which nothing counts
+    assert results['versions'] == rundir.versions()
     again = settings(**{'gate.least_structure': 0.995, 'workers': 1})
     assert generate.run(again, work) == results
     assert 'is done' in capsys.readouterr().out
@@ -91,6 +104,10 @@ def test_every_row_tells_where_it_comes_from(written):
         mask = images.decode_mask(work / row['mask'], 48)
         assert np.array_equal(mask > 0, source.read(k)['mask'] > 127)
         assert float(row['ita_after']) == pytest.approx(skin.median_ita(made, mask), abs=1e-3)
+        assert float(row['patch_after']) == pytest.approx(skin.patch_ita(made), abs=1e-3)
+        assert float(row['patch_before']) == pytest.approx(
+            skin.patch_ita(source.read(k)['image']), abs=1e-3
+        )
         low, high = float(row['asked_low']), float(row['asked_high'])
         assert low <= float(row['asked_ita']) <= high
         assert (low, high) in (skin.TYPES['V'], skin.TYPES['VI'])
@@ -176,13 +193,20 @@ def test_images_without_mask_or_skin_are_rejected(tmp_path):
         if row['id'] != 'train-2':
             example['image'] = np.where(disk[..., None], (120, 70, 50), (220, 180, 160))
             example['image'] = example['image'].astype(np.uint8)
+        if row['id'] == 'train-3':  # reading enlarges it
+            example = {name: array[6:26, 6:26] for name, array in example.items()}
         writing.write_images(example, root, row['id'])
+        row |= {'fitspatrick': '2', 'skin_cancer_history': 'True'}  # as PAD-UFES-20 has them
     writing.write_csv(root / 'records.csv', rows)
     fields = {'data.root': str(root), 'data.image_size': 32, 'gate.least_novelty': 0.0}
     results = generate.run(settings('folder', **fields), tmp_path / 'again')
     assert results['gate'] == {
-        'made': 6, 'used': 4, 'rejected': {'no lesion mask': 1, 'no bare skin found': 1}
-    }  # fmt: skip
+        'made': 6,
+        'used': 3,
+        'rejected': {'no lesion mask': 1, 'no bare skin found': 1, 'less than 32 pixels a side': 1},
+    }
+    for row in writing.read_rows(tmp_path / 'again'):
+        assert row['skin_cancer_history'] == 'True' and 'fitspatrick' not in row
 
 
 def test_a_classifier_is_asked(written, tmp_path):
@@ -190,7 +214,10 @@ def test_a_classifier_is_asked(written, tmp_path):
     fields = {**LESIONS, 'train.steps': 1, 'data.image_size': 32, 'optimizer.learning_rate': 1e-5}
     config = configs.resolve(small(configs.train(model=LINEAR), **fields))
     train.run(config, tmp_path / 'run')
-    given = {'classifier': str(tmp_path / 'run'), 'n': 7, 'gate.most_change': 0.0}
+    given: dict[str, Any] = {
+        'classifier': str(tmp_path / 'run'), 'n': 7, 'gate.most_change': 0.0,
+        'gate.least_novelty': 0.0,
+    }  # fmt: skip
     with pytest.raises(ValueError, match=r'all 7 images were rejected .*change .* more than 0'):
         generate.run(settings(**given), tmp_path / 'w')
     results = generate.run(settings(**{**given, 'gate.most_change': 1.0}), tmp_path / 'v')
@@ -204,6 +231,12 @@ def test_a_classifier_is_asked(written, tmp_path):
     assert found['mean_abs'] == pytest.approx(np.mean(np.abs(change)), abs=1e-5)
     by_type = [part for name, part in results['change']['before'].items() if name != 'all']
     assert sum(part['n'] for part in by_type) == 7
+    [warning, learned] = results['remarks']
+    assert warning == style_report.WARNING and "'train', which it has learned from" in learned
+    asked = Classifier(str(tmp_path / 'run'))
+    assert asked.remarks(settings(split='plain')) == []
+    [small_] = asked.remarks(settings(**{'split': 'plain', 'data.image_size': 16}))
+    assert 'images of 16 pixels enlarged to its 32' in small_
     other = {**given, 'data.classes': 7, 'data.skew': (0.0, 0.0)}
     with pytest.raises(ValueError, match=r'config.classifier knows nevus, melanoma, and there are'):
         generate.run(settings(**other), tmp_path / 'u')
@@ -232,6 +265,17 @@ def test_photographs_give_their_skin(tmp_path):
         assert float(row['ita_after']) == pytest.approx(asked, abs=3)
     page = images.decode(tmp_path / 'w' / 'figures' / 'contact_sheet.png', 600)
     assert page.std() > 20
+    about = writing.read_facts(tmp_path / 'w')['info']['generated']['sources']['photographs']
+    files = {f'dark{k}': (tmp_path / 'p' / 'images' / f'dark{k}.png') for k in range(2)}
+    assert {name: photo['sha256'] for name, photo in about.items()} == {
+        name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()
+    }
+    assert about['dark0']['licence'] == 'CC0'
+    # Another file behind the same path: what is there is not continued.
+    (tmp_path / 'w' / 'DONE').unlink()
+    files['dark0'].write_bytes(files['dark1'].read_bytes())
+    with pytest.raises(ValueError, match=r'begun with other files .*photographs.dark0.sha256'):
+        generate.run(settings(**fields), tmp_path / 'w')
 
 
 def test_the_chain_comes_first(tmp_path):
@@ -274,6 +318,39 @@ def test_runs_of_before_an_option_are_known(written, tmp_path):
     del values['style']['feather'], values['editors']['hair']['fill']
     (tmp_path / 'config.json').write_text(json.dumps(values))
     assert rundir.load_run(tmp_path).style.feather == style.DEFAULTS['feather']
+
+
+@pytest.mark.parametrize(
+    ('name', 'changes'),
+    [
+        ('ITA', True), ('fst_corrected', True), ('fitspatrick', True), ('skin_tone', True),
+        ('Fitzpatrick_scale', True), ('monk_scale', True), ('phototype', True), ('tone', True),
+        ('skin_cancer_history', False), ('hospital', False), ('monkeypox', False), ('hair', False),
+    ],
+)  # fmt: skip
+def test_names_of_what_recolouring_changes(name, changes):
+    assert bool(styled_data.SKIN.search(name)) == changes
+
+
+def test_the_training_set_is_read_once_an_image_is_judged():
+    def read(row):
+        raise ValueError(f'row {row} is read')
+
+    data = tiny_data(4)
+    train = dataclasses.replace(data.splits['train'], read=read)
+    judges = Judges(settings(), dataclasses.replace(data, splits={'train': train}))
+    assert judges([], [], []) == []
+    image = np.zeros((48, 48, 3), np.uint8)
+    with pytest.raises(ValueError, match='is read'):
+        judges([image], [image], ['nevus'])
+
+
+def test_changes_of_what_nothing_else_speaks_against():
+    row = {'label': 'nevus', 'ita_before': 60.0, 'ita_after': 0.0}
+    reasons = ('', 'change +0.6 is more than 0.5', 'structure 0.1 is below 0.9; change +0.7 is')
+    rows = [{**row, 'reason': reason, 'change': 0.1 * k} for k, reason in enumerate(reasons)]
+    found = style_report.summary(rows)['change']['after']['all']
+    assert found['n'] == 2 and found['value'] == pytest.approx(0.05)
 
 
 def test_types_of_angles():

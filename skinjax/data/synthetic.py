@@ -246,6 +246,11 @@ def _check(config, seed: int) -> None:
             f"tones={config.tones!r} studies the skin alone: set artefact='none' and "
             f"cameras='uniform'; found {config.artefact!r} and {config.cameras!r}"
         )
+    if config.tones != tones.NORMAL and (config.ita_mean, config.ita_sd) != (ITA_MEAN, ITA_SD):
+        raise ValueError(
+            f'tones={config.tones!r} draws the angles of its types evenly: ita_mean and ita_sd do '
+            f'nothing; found {config.ita_mean:g} and {config.ita_sd:g}'
+        )
     latents.class_means(config.classes, config.bayes_auc)
     rates = {'skew': config.skew, 'hair': (config.hair,), 'bubbles': (config.bubbles,)}
     for name, values in rates.items():

@@ -3,12 +3,14 @@
 import numpy as np
 from jaxtyping import Float
 
+from skinjax import skin
 from skinjax.data.canvas import STREAMS, generator
 
 NORMAL, LIGHT, EVEN = 'normal', 'light', 'even'
 CHOICES = (NORMAL, LIGHT, EVEN)
-# Individual typology angles of types I to VI in degrees, from and to (Chardon et al. 1991).
-RANGES = ((55.0, 72.0), (41.0, 55.0), (28.0, 41.0), (19.0, 28.0), (10.0, 19.0), (-30.0, 10.0))
+# Individual typology angles of types I to VI in degrees, from and to. Drawn skin ends at -30, where
+# brown ends and dark begins (Chardon et al. 1991); recolouring goes further: `skin.TYPES`.
+RANGES = tuple(skin.types(72.0, -30.0).values())
 OF = {LIGHT: (1, 2), EVEN: (1, 2, 3, 4, 5, 6)}  # types in training
 
 

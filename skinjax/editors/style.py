@@ -17,36 +17,35 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from skinjax import skin
 from skinjax.data.records import choices
 from skinjax.editors import Editor, Example
+from skinjax.styling import methods as style_methods
 from skinjax.styling import options as style_options
 from skinjax.styling import photos as style_photos
-from skinjax.styling import recolour
-from skinjax.styling.photos import Photo
+from skinjax.styling import recolour, targets
+from skinjax.styling.photos import SMALLEST, Photo
 from skinjax.styling.recolour import LESIONS, MATCHES
+from skinjax.styling.targets import Range
 
-METHODS = ('colour', 'transfer', 'original')
+METHODS = ('colour', *style_methods.METHODS)
 DEFAULTS: dict[str, Any] = {
     'method': 'colour',  # or transfer, original
     # Fitzpatrick types, each the angles of skin.TYPES, such as V or III,IV,V,VI (one for each
-    # image, evenly); or ita=-10, degrees. Empty: III,IV,V,VI, or whatever the photographs have.
+    # image, evenly); or an angle, ita=-10 degrees or monk=7, that of a tone of Monk's scale. Empty:
+    # III,IV,V,VI, or whatever the photographs have.
     'target': '',
     'style': '',  # folder of photographs with styles.csv, or one file of it: see styling/photos.py
     'match': 'tone',  # or reinhard, histogram: of a photograph
     'lesion': 'density',  # or shift, keep
-    'feather': 8.0,  # width of the seam around the lesion, in 256ths of the side
+    'feather': 8.0,  # width of the seam around the lesion, if it has one, in 256ths of the side
     'seed': 0,
-    'transfer': dict(style_options.DEFAULTS),  # of the methods transfer and original
+    'transfer': dict(style_options.FIELDS),  # of the methods transfer and original
 }
-DARKER = 'III,IV,V,VI'
-SMALLEST = 32  # pixels a side
+TINY = f'less than {SMALLEST} pixels a side'
 MARGIN = 1.5  # degrees from the limits of a type that are not asked for: what rounding may cost
-LIMITS = (-60.0, 75.0)  # angles in degrees that can be asked for
 
 Image = UInt8[np.ndarray, 'h w 3']
 Mask = UInt8[np.ndarray, 'h w']
-Range = tuple[float, float]
 Facts = dict[str, Any]
 
 
@@ -62,13 +61,9 @@ def build(config: Any) -> Editor:
         FileNotFoundError: `style` does not exist.
     """
     check(config)
-    ranges = asked(config.target or ('' if config.style else DARKER))
-    photos = chosen(style_photos.load(config.style), ranges) if config.style else []
-    method = None
-    if config.method != 'colour':
-        from skinjax.styling import methods as style_methods
-
-        method = style_methods.METHODS[config.method](config)
+    ranges = targets.asked(config.target or ('' if config.style else targets.DARKER))
+    photos = targets.chosen(style_photos.load(config.style), ranges) if config.style else []
+    method = None if config.method == 'colour' else style_methods.METHODS[config.method](config)
 
     def edit(examples: Sequence[Example]) -> list[Example]:
         jobs = [_job(config, ranges, photos, k, one) for k, one in enumerate(examples)]
@@ -87,13 +82,13 @@ def facts(example: Example) -> Facts:
 
     `ita`, the angle that was drawn, in degrees; `asked`, the range it is from, [low, high], or None
     ('original' aims at none); `photo`, the id of the photograph, or ''; `reason`, why the image was
-    left as it is, or ''.
+    left as it is, or ''; of style transfer `losses`, name -> the values before each step.
     """
     return json.loads(str(example['style']))
 
 
 def check(config: Any) -> None:
-    """Raise ValueError for an option out of range."""
+    """Raise ValueError for an option out of range, or one that would do nothing."""
     for field, known in {'method': METHODS, 'match': MATCHES, 'lesion': LESIONS}.items():
         if config[field] not in known:
             raise ValueError(
@@ -113,50 +108,34 @@ def check(config: Any) -> None:
         raise ValueError(f'style.feather is {config.feather}, expected 0 to 64')
     if config.seed < 0:
         raise ValueError(f'style.seed must be at least 0, found {config.seed}')
-    asked(config.target)
-
-
-def asked(target: str) -> list[Range]:
-    """The ranges of ITA in degrees that `target` names.
-
-    Raises:
-        ValueError: neither types nor an angle.
-    """
-    if target.startswith('ita='):
-        try:
-            angle = float(target.removeprefix('ita='))
-        except ValueError:
-            angle = np.nan
-        if not LIMITS[0] <= angle <= LIMITS[1]:
-            raise ValueError(
-                f'style.target is {target!r}: expected an angle of {LIMITS[0]:g} to {LIMITS[1]:g} '
-                'degrees, such as ita=-10'
-            )
-        return [(angle, angle)]
-    names = [name.strip() for name in target.split(',')] if target else []
-    for name in names:
-        if name not in skin.TYPES:
-            raise ValueError(f'style.target: no type {name!r}; {choices(name, skin.TYPES)}')
-    return [skin.TYPES[name] for name in names]
-
-
-def chosen(photos: list[Photo], ranges: list[Range]) -> list[Photo]:
-    """The photographs whose skin lies in one of the ranges; all where there are none.
-
-    Raises:
-        ValueError: that is none.
-    """
-    kept = [
-        photo
-        for photo in photos
-        if not ranges or any(low <= photo.skin.ita <= high for low, high in ranges)
-    ]
-    if not kept:
-        angles = ', '.join(f'{photo.id} {photo.skin.ita:.0f}' for photo in photos[:8])
+    targets.asked(config.target)
+    if config.style and config.target.startswith(targets.ANGLES):
         raise ValueError(
-            f'style.target: the skin of no photograph has such an angle; in degrees: {angles}'
+            f'style.target={config.target!r} asks for one angle, but a photograph in style.style '
+            'has its own: name types, such as V,VI, or leave style.target empty'
         )
-    return kept
+    for name, why in _idle(config).items():
+        if _value(config, name) != _value(DEFAULTS, name):
+            raise ValueError(f'style.{name} does nothing with {why}: leave it at its default')
+
+
+def _idle(config: Any) -> dict[str, str]:
+    """Options that do nothing, and with which others."""
+    if config.method == 'original':
+        return dict.fromkeys(('match', 'lesion', 'feather'), "style.method='original'")
+    if config.method != 'colour':
+        return {}
+    found = {f'transfer.{name}': "style.method='colour'" for name in style_options.FIELDS}
+    if (config.match, config.lesion) == ('tone', 'density'):
+        found['feather'] = "style.match='tone' and style.lesion='density', which have no seam"
+    return found
+
+
+def _value(values: Any, name: str) -> Any:
+    """The field with a name such as transfer.steps; a list as a tuple."""
+    for part in name.split('.'):
+        values = values[part]
+    return tuple(values) if isinstance(values, list) else values
 
 
 @dataclasses.dataclass
@@ -179,7 +158,7 @@ def _job(config: Any, ranges: list[Range], photos: list[Photo], k: int, example:
     found['ita'] = target.ita if isinstance(target, recolour.Statistics) else target
     found['asked'] = None if config.method == 'original' else list(limits)
     if min(image.shape[:2]) < SMALLEST:
-        return _Job(image.copy(), mask, {**found, 'reason': f'less than {SMALLEST} pixels a side'})
+        return _Job(image.copy(), mask, {**found, 'reason': TINY})
     if config.method == 'original':
         return _Job(image.copy(), mask, found, photo)
     try:
@@ -205,9 +184,11 @@ def _transfer(method: Any, jobs: Sequence[_Job]) -> None:
     open_ = [job for job in jobs if job.photo is not None and not job.facts['reason']]
     for shape in dict.fromkeys(job.image.shape for job in open_):
         some = [job for job in open_ if job.image.shape == shape]
-        columns = zip(*[(job.image, job.mask, job.photo) for job in some], strict=True)
-        for job, image in zip(some, method(*columns), strict=True):
-            job.image = image
+        # As many as there are examples: for every other number all would be compiled anew.
+        filled = some + some[-1:] * (len(jobs) - len(some))
+        columns = zip(*[(job.image, job.mask, job.photo) for job in filled], strict=True)
+        for job, (image, losses) in zip(some, method(*columns), strict=False):
+            job.image, job.facts['losses'] = image, losses
 
 
 def _generator(seed: int, image: np.ndarray) -> np.random.Generator:

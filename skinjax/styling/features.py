@@ -18,8 +18,8 @@ from jaxtyping import Array, Float
 from skinjax.engine.objective import Variables
 from skinjax.models.options import one_of
 from skinjax.models.pooling import AvgPool, MaxPool
+from skinjax.styling.options import FIELD
 
-FIELD = 'transfer'  # where the options stand, for messages
 GREY = (128 / 255,) * 3
 # Fields of the encoders in files: those that Google's MobileNetV2 was trained with, and no dense
 # layers, which belong to one size of images.
@@ -42,6 +42,8 @@ LAYERS = {
     ),
 }
 POOLS = {'avg': AvgPool, 'max': MaxPool}
+OWN = 'own'  # pooling as the encoder has it
+PROBE = 64  # side of the image that a network is tried with
 
 Maps = list[Float[Array, 'b _ _ _']]
 
@@ -53,7 +55,7 @@ class Network:
     Attributes:
         module: an encoder, as in models/options.py.
         style, content: layers.
-        style_pool, content_pool: avg or max, in place of every pooling; '' as the encoder has it.
+        style_pool, content_pool: avg or max, in place of every pooling; or own.
         batch_norm: normalise every image by its own moments, as the published code does: one that
             is half as bright has the same maps.
         mean, std: of the images that the encoder expects.
@@ -62,8 +64,8 @@ class Network:
     module: nn.Module
     style: tuple[str, ...]
     content: tuple[str, ...]
-    style_pool: str = ''
-    content_pool: str = ''
+    style_pool: str = OWN
+    content_pool: str = OWN
     batch_norm: bool = False
     mean: tuple[float, ...] = (0.0,) * 3
     std: tuple[float, ...] = (1.0,) * 3
@@ -72,7 +74,7 @@ class Network:
         """Maps of the layers of style and of content, of images from 0 to 1; in float32.
 
         Raises:
-            ValueError: the encoder has no such layer.
+            ValueError: the encoder has no such layer, or no pooling to replace.
         """
         if self.style_pool == self.content_pool:
             found = self._maps(variables, images, self.style + self.content, self.style_pool)
@@ -86,15 +88,18 @@ class Network:
         if self.batch_norm and images.shape[0] > 1:
             alone = lambda image: self._maps(variables, image[None], layers, pool)  # noqa: E731
             return [x[:, 0] for x in jax.vmap(alone)(images)]
+        pools = []
         mean, std = (jnp.asarray(v, jnp.float32)[None, None, None] for v in (self.mean, self.std))
 
         def wanted(module, method) -> bool:
             return method == '__call__' and '/'.join(module.path) in layers
 
         def other_pool(call, arguments, options, context):
-            known = isinstance(context.module, tuple(POOLS.values()))
-            if pool and known and not isinstance(context.module, POOLS[pool]):
-                old = context.module
+            old = context.module
+            if pool == OWN or not isinstance(old, tuple(POOLS.values())):
+                return call(*arguments, **options)
+            pools.append(old.name)
+            if not isinstance(old, POOLS[pool]):
                 return POOLS[pool](old.window, old.stride, old.padding, parent=None).apply(
                     {}, *arguments
                 )
@@ -107,6 +112,11 @@ class Network:
                 self.batch_norm,
                 mutable=['intermediates', 'batch_stats'],
                 capture_intermediates=wanted,
+            )
+        if pool != OWN and not pools:
+            raise ValueError(
+                f'{FIELD}: the encoder has no pooling, so that {pool!r} in its place does nothing: '
+                f'set {FIELD}.style_pool and content_pool to {OWN!r}'
             )
         return [self._layer(name, maps, state) for name in layers]
 
@@ -136,16 +146,29 @@ class Features:
 
 
 def load(config: Any) -> Features:
-    """The network that the options of style transfer (`style_transfer.DEFAULTS`) describe.
+    """The network that the options of style transfer (`options.DEFAULTS`) describe.
 
     Raises:
-        FileNotFoundError, ImportError, ValueError: there are no weights, or they do not fit.
+        FileNotFoundError, ImportError, ValueError: there are no weights, they do not fit, or the
+            network lacks what an option is about.
     """
     from skinjax.objectives import perceptual
 
     encoder = perceptual.read(_section(config), FIELD)
     images = {'mean': encoder.mean, 'std': encoder.std}
-    return Features(network(encoder.name, encoder.module, config, images), encoder.variables)
+    found = network(encoder.name, encoder.module, config, images)
+    check(found, encoder.variables)
+    return Features(found, encoder.variables)
+
+
+def check(network: Network, variables: Variables) -> None:
+    """Raise ValueError, before the first image does, where a network lacks what is asked of it."""
+    if network.batch_norm and not variables.get('batch_stats'):
+        raise ValueError(
+            f"{FIELD}.bn 'batch' does nothing with an encoder that normalises nothing: set "
+            f"{FIELD}.bn to 'running'"
+        )
+    jax.eval_shape(network, variables, jax.ShapeDtypeStruct((1, PROBE, PROBE, 3), jnp.float32))
 
 
 def network(name: str, module: nn.Module, config: Any, images: Mapping[str, Any]) -> Network:
@@ -161,7 +184,7 @@ def network(name: str, module: nn.Module, config: Any, images: Mapping[str, Any]
         ValueError: an unknown option.
     """
     for field in ('style_pool', 'content_pool'):
-        one_of(f'{FIELD}.{field}', config[field], ('', *POOLS))
+        one_of(f'{FIELD}.{field}', config[field], (OWN, *POOLS))
     one_of(f'{FIELD}.bn', config['bn'], ('running', 'batch'))
     return Network(
         module,

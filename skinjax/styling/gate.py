@@ -4,6 +4,9 @@ structure    SSIM of the lesion alone, at its own brightness and contrast: see `
 ita_before   typology angle of the skin in degrees, median of its pixels
 ita_after    likewise; nan where no skin is found
 ita_error    degrees from ita_after to the nearest angle that was asked for
+patch_before, patch_after
+             typology angle of the lightest of eight patches at the border (data/detectors.py): what
+             others call skin, where ita_after is found as recolouring has found it; not judged
 boundary     what is new in the steps across the lesion's outline: see `boundary`
 novelty      mean squared error (pixels 0 to 1) to the nearest image of the training set
 probability_before, probability_after, change
@@ -73,6 +76,8 @@ def measure(
         'ita_before': angles[0],
         'ita_after': angles[1],
         'ita_error': max(low - angles[1], angles[1] - high, 0.0),
+        'patch_before': skin.patch_ita(before),
+        'patch_after': skin.patch_ita(after),
         'boundary': boundary(before, after, mask),
     }
 

@@ -1,5 +1,6 @@
 """What judges styled images by other images, or by a network: measures of `styling/gate.py`."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,29 +24,42 @@ SIDE = 64  # pixels at which training images are compared, at most
 class Judges:
     """Both, where the config asks for them.
 
+    Attributes:
+        remarks: what to bear in mind about what they say.
+
     Raises:
-        ValueError, FileNotFoundError: `config.classifier` is no run that knows the classes.
+        ValueError, FileNotFoundError: `config.classifier` is no run that knows the classes. Later:
+            a training image cannot be read.
     """
 
     def __init__(self, config: Any, data: DataSet):
-        self._batch, self._classifier, self._novelty = config.batch_size, None, None
+        self._config, self._data, self._classifier = config, data, None
+        self.remarks: list[str] = []
         if config.classifier:
             self._classifier = Classifier(config.classifier)
             self._classifier.check(data.classes)
-        if config.gate.least_novelty:
-            train = data.splits['train' if 'train' in data.splits else config.split]
-            self._novelty = Novelty(train, config.data.image_size)
+            self.remarks = self._classifier.remarks(config)
+
+    @functools.cached_property
+    def _novelty(self) -> 'Novelty | None':
+        """Reads the whole training set: only once there is an image to judge."""
+        if not self._config.gate.least_novelty:
+            return None
+        splits = self._data.splits
+        train = splits['train' if 'train' in splits else self._config.split]
+        return Novelty(train, self._config.data.image_size)
 
     def __call__(
         self, before: Sequence[Image], after: Sequence[Image], names: Sequence[str]
     ) -> list[dict[str, Any]]:
         """What there is to say of images of these classes, before and after they were styled."""
         found: list[dict[str, Any]] = [{} for _ in names]
-        if self._novelty and found:
+        if found and self._novelty:
             for one, (nearest, mse) in zip(found, self._novelty(after), strict=True):
                 one |= {'nearest': nearest, 'novelty': mse}
-        if self._classifier and found:
-            chances = [self._classifier(shown, names, self._batch) for shown in (before, after)]
+        if found and self._classifier:
+            batch = self._config.batch_size
+            chances = [self._classifier(shown, names, batch) for shown in (before, after)]
             for one, old, new in zip(found, *(c.tolist() for c in chances), strict=True):
                 one |= {'probability_before': old, 'probability_after': new, 'change': new - old}
         return found
@@ -93,7 +107,8 @@ class Classifier:
         known = rundir.read_results(Path(run)).get('data', {}).get('classes')
         if not known:
             raise ValueError(f'config.classifier: {run} is not finished: run its config to the end')
-        self.classes, self.size = tuple(known), trained.data.image_size
+        self.classes, self.size, self._data = tuple(known), trained.data.image_size, trained.data
+        self._purify = trained.data.purify or trained.evaluate.purify
         data = DataSet(trained.data.name, self.classes, {}, {})
         objective = classification.network(trained, data)
         mesh = Mesh('jit', tuple(jax.local_devices()[:1]))
@@ -107,6 +122,27 @@ class Classifier:
                 f'config.classifier knows {", ".join(self.classes)}, and there are images of '
                 f'{absent[0]!r}: give one of the same classes'
             )
+
+    def remarks(self, config: Any) -> list[str]:
+        """How the images of kind 'generate' with a style differ from those that it has learned."""
+        theirs, ours, found = self._data, config.data, []
+        place = ('name', 'root') if ours.name == 'folder' else ('name',)
+        learned = all(theirs.get(field) == ours.get(field) for field in place)
+        if learned and config.split == 'train':
+            found.append(
+                "these are images of the split 'train', which it has learned from, so that it may "
+                'be surer of the originals than of any others'
+            )
+        shapes = [data.get('geometry', '') for data in (theirs, ours)]
+        if all(shapes) and shapes[0] != shapes[1]:
+            found.append(f'it has learned from the geometry {shapes[0]!r}, these are {shapes[1]!r}')
+        if self.size > ours.image_size:
+            found.append(
+                f'it sees images of {ours.image_size} pixels enlarged to its {self.size}: blurred'
+            )
+        if self._purify:
+            found.append(f'its images pass the editors of {self._purify!r}, these do not')
+        return [f'The classifier of config.classifier: {text}.' for text in found]
 
     def __call__(
         self, shown: Sequence[Image], names: Sequence[str], batch: int

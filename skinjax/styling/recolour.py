@@ -32,8 +32,8 @@ GLARE = 0.6  # part of the way from skin to white from which light is reflected 
 OVEREXPOSED = (180, 215)  # middle channel of skin from which glare fades, and is not looked for
 ROUNDS = 3  # corrections of the gains by what was measured
 SAMPLE = 2048  # pixels of skin that these look at, at least
+FLAT = 1e-3  # spread of a channel, below which there is none
 RATIO = 2.0  # by which 'reinhard' changes a spread at most
-FEATHER = 8.0  # of the seam between what is matched and the lesion
 
 Image = UInt8[np.ndarray, 'h w 3']
 Lesion = UInt8[np.ndarray, 'h w']
@@ -172,7 +172,7 @@ def reinhard(values: Values, source: Statistics, target: Statistics) -> Values:
 
     A channel without any spread only moves.
     """
-    spread = source.std > 1e-3
+    spread = source.std > FLAT
     scale = np.where(spread, target.std / np.where(spread, source.std, 1), 1)
     return cv2.transform(values, np.c_[np.diag(scale), target.mean - source.mean * scale])
 
@@ -180,7 +180,8 @@ def reinhard(values: Values, source: Statistics, target: Statistics) -> Values:
 def histogram(values: Values, source: Statistics, target: Statistics) -> Values:
     """Lab values at a rank of `source` -> the values at that rank of `target`, by channel.
 
-    Values beyond the first and last move with them.
+    Values beyond the first and last move with them. A channel without any spread has no ranks: it
+    moves by what lies between the medians.
     """
     result = np.empty_like(values)
     for k in range(3):
@@ -203,9 +204,11 @@ def _moved(channel, source, target):
     `np.interp` for every pixel takes thirty times as long.
     """
     first, last = float(source[0]), float(source[-1])
+    if last - first < FLAT:
+        return channel + (target[LEVELS // 2] - source[LEVELS // 2])
     table = np.interp(np.linspace(first, last, STEPS), source, target).astype(np.float32)
     inside = np.clip(channel, first, last)
-    place = (inside - np.float32(first)) * np.float32((STEPS - 1) / max(last - first, 1e-6))
+    place = (inside - np.float32(first)) * np.float32((STEPS - 1) / (last - first))
     return table[(place + np.float32(0.5)).astype(np.int32)] + (channel - inside)
 
 
@@ -227,7 +230,8 @@ def recolour(
             lesion the spread, or the histograms, of the photograph.
         lesion: 'density' multiplies its light as that of the skin; 'shift' adds to its L, a and b
             what is added to the skin's medians; 'keep' leaves its pixels as they are.
-        feather: width of the seam around the lesion, in 256ths of the side.
+        feather: width of the seam around the lesion, in 256ths of the side. 'tone' with 'density'
+            has none, since lesion and skin have the same gains.
 
     Raises:
         NoSkinError: no bare skin was found.
@@ -241,7 +245,7 @@ def recolour(
     if match != 'tone':
         if not isinstance(target, Statistics):
             raise ValueError(f"match={match!r} needs a photograph; match='tone' takes an ITA")
-        result = _matched(image, result, sample, mask, target, match)
+        result = _matched(image, result, sample, mask, target, match, feather)
     result = keep_glare(image, result, np.median(sample[:, 0], axis=0))
     if mask is None or lesion == 'density':
         return result
@@ -258,7 +262,7 @@ def fitted_gains(pixels: UInt8[np.ndarray, 'n 1 3'], before: Colour, after: Colo
     return factors
 
 
-def _matched(image, result, sample, mask, target, match):
+def _matched(image, result, sample, mask, target, match, feather):
     """The skin around the lesion by statistics; `result` on the lesion and the black rim."""
     source, values = statistics_of(skin.lab(sample)[:, 0]), skin.lab(image)
     if match == 'reinhard':
@@ -268,5 +272,5 @@ def _matched(image, result, sample, mask, target, match):
         values = histogram(values, source, target)
     kept = np.where(elongated.frame(image), np.uint8(255), np.uint8(0))
     if mask is not None:
-        kept = cv2.max(kept, feathered(mask, FEATHER))
+        kept = cv2.max(kept, feathered(mask, feather))
     return composite(result, skin.rgb(values), kept)

@@ -24,7 +24,12 @@ from skinjax.styling import recolour
 Row = Mapping[str, Any]
 
 REJECTED = 'rejected'  # folder of the images that are not used
-MEASURES = ('structure', 'ita_before', 'ita_after', 'boundary', 'novelty', 'change')
+MEASURES = (
+    'structure', 'ita_before', 'ita_after', 'patch_before', 'patch_after', 'boundary', 'novelty',
+    'change',
+)  # fmt: skip
+LOSSES = ('total', 'style', 'content')
+POINTS, SKIPPED = 100, 200  # of each curve; steps at the start that the second panel leaves out
 QUANTILES = (0.01, 0.05, 0.5, 0.95, 0.99)
 SHOWN, SIDE = 12, 160  # contents on each sheet, and pixels of a picture
 WARNING = (
@@ -41,12 +46,30 @@ def cell(value: Any) -> str:
 
 
 def write_tables(workdir: Path, rows: Sequence[Row]) -> None:
-    """per_image/gate.csv, a row for each content, and rejected.csv, those that are not used."""
-    table = [{name: cell(value) for name, value in row.items()} for row in rows]
+    """per_image/gate.csv, a row for each content, and rejected.csv, those that are not used.
+
+    Of style transfer also per_image/losses.csv: id, step, and the losses before that step.
+    """
+    table = [{name: cell(value) for name, value in row.items() if name != 'losses'} for row in rows]
     writing.write_csv(workdir / 'per_image' / 'gate.csv', table)
     header = ('id', 'content', 'label', 'reason')
     rejected = [{name: row[name] for name in header} for row in table if row['reason']]
     writing.write_csv(workdir / 'rejected.csv', rejected, header)
+    points = [
+        {'id': row['id'], **{name: cell(value) for name, value in zip(curves, at, strict=True)}}
+        for row in rows
+        if (curves := row.get('losses'))
+        for at in zip(*curves.values(), strict=True)
+    ]
+    if points:
+        writing.write_csv(workdir / 'per_image' / 'losses.csv', points)
+
+
+def thinned(losses: Mapping[str, Sequence[float]]) -> dict[str, list[Any]]:
+    """At most POINTS values of each curve, evenly and with both ends, and their steps."""
+    count = len(losses[LOSSES[0]])
+    at = np.unique(np.linspace(0, count - 1, min(POINTS, count)).astype(int)).tolist()
+    return {'step': at, **{name: [float(losses[name][k]) for k in at] for name in LOSSES}}
 
 
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
@@ -58,7 +81,7 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
     skin_types  type by typology angle -> images that are used, before and after
     change      type before, and type after -> what a classifier gives the class, after less before:
                 number, mean with its bootstrap interval, mean size; over the images that are used
-                or rejected for it
+                or rejected for it alone
     remarks     what to bear in mind
     """
     used = [row for row in rows if not row['reason']]
@@ -113,7 +136,7 @@ def _types(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
 
 def _changes(rows: Sequence[Row], by: str) -> dict[str, Any]:
     """The change of a prediction, by the skin type of the angle `by`."""
-    judged = [row for row in rows if row.get('change') is not None]
+    judged = [row for row in rows if row.get('change') is not None and _apart_from_change(row)]
     known, kind = column(judged, 'change'), np.array(types(column(judged, by)))
     found = {}
     for name in (*skin.TYPES, 'all'):
@@ -124,6 +147,11 @@ def _changes(rows: Sequence[Row], by: str) -> dict[str, Any]:
     return found
 
 
+def _apart_from_change(row: Row) -> bool:
+    """Whether nothing else speaks against an image."""
+    return all(_kind(part) == 'change' for part in row['reason'].split('; ') if part)
+
+
 def told(results: Mapping[str, Any]) -> str:
     """The line that ends a run."""
     gate = results['gate']
@@ -131,14 +159,19 @@ def told(results: Mapping[str, Any]) -> str:
     return f'{gate["used"]} of {gate["made"]} images are used' + (f' (rejected: {why})' * bool(why))
 
 
-def draw(workdir: Path, contents: Records, rows: Sequence[Row], config: Any) -> None:
-    """Writes figures/: contact_sheet and ita of what is used, rejected of what else was styled."""
-    photos = style_photos.load(config.style.style) if config.style.style else []
+def draw(
+    workdir: Path, contents: Records, rows: Sequence[Row], photos: Sequence[style_photos.Photo]
+) -> None:
+    """Writes figures/: contact_sheet and ita of what is used, rejected of what else was styled,
+    and losses of style transfer.
+    """
     known = {photo.id: images.fit(photo.image, SIDE) for photo in photos}
     used = [k for k, row in enumerate(rows) if not row['reason']]
     rejected = [k for k, row in enumerate(rows) if row['reason'] and 'structure' in row]
     if rejected:
         _sheet(workdir, 'rejected', workdir / REJECTED, contents, rows, rejected, known)
+    if curves := [row['losses'] for row in rows if row.get('losses')]:
+        write_atomic(workdir / 'figures' / 'losses.png', _losses(curves))
     if not used:
         return
     _sheet(workdir, 'contact_sheet', workdir, contents, rows, used, known)
@@ -146,6 +179,20 @@ def draw(workdir: Path, contents: Records, rows: Sequence[Row], config: Any) -> 
     angles = {when: column(own, f'ita_{when}') for when in ('before', 'after')}
     drawn = figures.distribution_figure(angles, 'ITA of the skin, degrees', 36, '', 120.0, -60.0)
     write_atomic(workdir / 'figures' / 'ita.png', drawn)
+
+
+def _losses(curves: Sequence[Mapping[str, Any]]) -> bytes:
+    """The median over images of each loss, as shares of its greatest value; and of its end."""
+    step = np.array(curves[0]['step'])
+    first = min(SKIPPED, int(step[-1]) // 2)
+    panels = {}
+    for title, shown in {'all steps': step >= 0, f'from step {first}': step >= first}.items():
+        panels[title] = {}
+        for name in LOSSES:
+            values = np.array([one[name] for one in curves], np.float64)[:, shown]
+            share = values / np.maximum(np.nanmax(values, 1, keepdims=True), 1e-30)
+            panels[title][name] = step[shown], np.median(share, 0)
+    return figures.curves_figure(panels, 'step', 'share of the greatest value (median)')
 
 
 def _sheet(
@@ -182,8 +229,8 @@ def _angles(row: Row) -> tuple[str, str]:
     asked = f'asked {row["asked_ita"]:.0f}'
     if row['reason']:
         return asked, _short(row['reason'])
-    was, now = (cell(row.get(f'ita_{when}')) for when in ('before', 'after'))
-    return asked, f'{was.partition(".")[0]} to {now.partition(".")[0]}'
+    was, now = column([row], 'ita_before')[0], column([row], 'ita_after')[0]
+    return asked, f'{was:.0f} to {now:.0f}'
 
 
 def _short(text: str, most: int = 26) -> str:

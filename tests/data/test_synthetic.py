@@ -305,6 +305,7 @@ def test_every_class_is_in_a_small_training_set():
         ({'tones': 'lihgt'}, "did you mean 'light'"),
         ({'tones': 'light'}, 'studies the skin alone'),
         ({'tones': 'even', 'artefact': 'none', 'cameras': 'skewed'}, 'studies the skin alone'),
+        ({'tones': 'even', 'artefact': 'none', 'ita_mean': 30.0}, 'ita_mean and ita_sd do nothing'),
         ({'skew': (0.0, 1.5)}, 'skew must hold probabilities'),
         ({'skew': (0.1,)}, 'skew must have 2 entries'),
         ({'hair': -0.1}, 'hair must hold probabilities'),

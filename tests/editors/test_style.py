@@ -1,17 +1,11 @@
 """The editor that changes the tone of skin."""
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from skinjax import config as configs
 from skinjax import editing, kinds, skin
 from skinjax.editors import style
-from skinjax.styling import features as style_features
-from skinjax.styling import methods as style_methods
-from skinjax.styling import options as style_options
 from tests.styling.test_photos import write
 from tests.test_skin import scene
 
@@ -59,9 +53,10 @@ def test_several_types_and_an_angle():
     assert kinds_ == {skin.TYPES['I'], skin.TYPES['VI']}
     default = {tuple(style.facts(one)['asked']) for one in build()(examples(30))}
     assert default == {skin.TYPES[name] for name in ('III', 'IV', 'V', 'VI')}
-    [one] = build(target='ita=-12.5')(examples(1))
-    assert style.facts(one)['asked'] == [-12.5, -12.5]
-    assert angle(one) == pytest.approx(-12.5, abs=2)
+    for target, asked in (('ita=-12.5', -12.5), ('monk=7', skin.monk_ita(7))):
+        [one] = build(target=target)(examples(1))
+        assert style.facts(one)['asked'] == [asked, asked]
+        assert angle(one) == pytest.approx(asked, abs=2)
 
 
 def test_one_example_does_not_depend_on_the_others():
@@ -124,6 +119,15 @@ def test_errors_of_examples():
         ({'target': 'VII'}, "style.target: no type 'VII'; .* did you mean 'VI'"),
         ({'target': 'ita=dark'}, "style.target is 'ita=dark': expected an angle of -60 to 75"),
         ({'target': 'ita=90'}, 'expected an angle'),
+        ({'target': 'monk=9'}, "'monk=9': expected a tone of 3 to 8, such as monk=7"),
+        ({'target': 'ita=-20', 'style': 'x'}, "target='ita=-20' asks for one angle, but a photog"),
+        ({'feather': 4.0}, 'style.feather does nothing with style.match=.tone. and style.lesion='),
+        (
+            {'transfer': {'steps': 9}},
+            "style.transfer.steps does nothing with style.method='colour'",
+        ),
+        ({'method': 'original', 'style': 'x', 'match': 'reinhard'}, 'style.match does nothing'),
+        ({'method': 'original', 'style': 'x', 'lesion': 'keep'}, 'style.lesion does nothing'),
     ],
 )
 def test_options(fields, message):
@@ -131,81 +135,20 @@ def test_options(fields, message):
         build(**fields)
 
 
-def test_in_a_chain():
-    config = configs.override(kinds.purify(editors=('style',)), {'editors.style.target': 'VI'})
-    [one] = editing.chain(config)(examples(1))
-    assert angle(one) < 10
+def test_options_that_do_something(styles):
+    given = examples(1)
+    for fields in ({'lesion': 'keep'}, {'style': styles, 'match': 'reinhard'}):
+        wide, narrow = (build(**fields, feather=feather)(given)[0] for feather in (64.0, 0.0))
+        assert (wide['image'] != narrow['image']).any()
 
 
-class Layers(nn.Module):
-    """A network of two layers, which compiles at once."""
-
-    @nn.compact
-    def __call__(self, x, train):
-        first = nn.relu(nn.Conv(4, (3, 3))(x))
-        second = nn.relu(nn.Conv(6, (3, 3), strides=2)(first))
-        return second.mean((1, 2)), [first, second]
-
-
-@pytest.fixture
-def network(monkeypatch):
-    """Random features in place of those of a file."""
-
-    def load(config):
-        module = Layers()
-        variables = dict(module.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)), False))
-        return style_features.Features(
-            style_features.Network(module, ('map1', 'map2'), ('map2',)), variables
-        )
-
-    monkeypatch.setattr(style_features, 'load', load)
-
-
-def test_transfer_leaves_the_lesion_and_reaches_the_tone(styles, network):
-    steps = {'steps': 6, 'chunk': 6}
-    given = examples(2, 48)
-    matched = build(style=styles)(given)
-    found = build(style=styles, method='transfer', transfer=steps)(given)
-    for one, colour in zip(found, matched, strict=True):
-        lesion = one['mask'] > 0
-        np.testing.assert_array_equal(one['image'][lesion], colour['image'][lesion])
-        assert (one['image'] != colour['image']).any()
-        assert angle(one) == pytest.approx(style.facts(one)['ita'], abs=12)
-    np.testing.assert_allclose(
-        build(style=styles, method='transfer', transfer=steps)(given[:1])[0]['image'],
-        found[0]['image'],
-        atol=1,
-    )
-
-
-def test_images_of_one_shape_go_together(styles, monkeypatch):
-    shapes = []
-
-    def method(config):
-        def run(images, masks, photos):
-            shapes.append([image.shape[0] for image in images])
-            assert [photo.id for photo in photos] == ['dark'] * len(images)
-            return [255 - image for image in images]
-
-        return run
-
-    monkeypatch.setitem(style_methods.METHODS, 'transfer', method)
-    image, mask = scene(SIDE)
-    given = [*examples(2), *examples(2, 48), *examples(1), {'image': 0 * image, 'mask': mask}]
-    matched = build(style=styles)(given)
-    found = build(style=styles, method='transfer')(given)
-    assert shapes == [[64, 64, 64], [48, 48]]
-    for one, colour in zip(found[:5], matched, strict=False):
-        np.testing.assert_array_equal(one['image'], 255 - colour['image'])
-    assert not found[5]['image'].any() and 'no bare skin' in style.facts(found[5])['reason']
-
-
-def test_the_original_starts_at_the_style_and_needs_no_mask(styles, network):
-    given = [{'image': one['image']} for one in examples(2)]
-    found = build(style=styles, method='original', transfer={'steps': 2, 'chunk': 2})(given)
-    photo = scene(80, (42.0, 12.0, 19.0))[0]
-    for one in found:
-        assert style.facts(one)['asked'] is None and style.facts(one)['reason'] == ''
-        middle = np.abs(one['image'].astype(float).mean((0, 1)) - photo.mean((0, 1)))
-        assert middle.max() < 12
-    assert style_options.PUBLISHED['init'] == 'style'
+def test_no_chain_takes_it():
+    """Neither of kind 'purify' nor of `data.purify`: nobody would judge or mark its images."""
+    for chain in (
+        lambda: editing.named('style'),
+        lambda: editing.chain(kinds.purify('', ('style',))),
+    ):
+        with pytest.raises(
+            ValueError, match=r"'style' makes images .* kind 'generate' with a style"
+        ):
+            chain()

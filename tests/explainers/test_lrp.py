@@ -19,7 +19,7 @@ from skinjax.objectives import hierarchical, network
 from tests.explainers import networks
 from tests.helpers import tiny_data
 
-SLOW = ('mobilenet', 'inception', 'efficientnet')  # to compile
+SLOW = ('mobilenet', 'inception', 'efficientnet', 'densenet')  # to compile
 TARGETS = np.array([2, 0], np.int32)
 NARROW = networks.classifier(networks.NARROW)
 

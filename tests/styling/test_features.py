@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from skinjax import config as configs
-from skinjax import train
 from skinjax.models import lesion_cnn, pooling
 from skinjax.styling import features as sf
 from skinjax.styling.options import DEFAULTS, PUBLISHED
-from tests.helpers import SHARED, SMALL
+from tests.helpers import SHARED
 
 WEIGHTS = SHARED / 'weights' / 'mobilenet_v2_1.0_224_dequantised_f32.npz'
 RNG = np.random.default_rng(0)
@@ -89,19 +88,6 @@ def test_parameters_of_the_published_classifier(size, total):
     assert sum(n for name, n in sizes.items() if name.startswith('block')) == 1_949_096
 
 
-@pytest.fixture(scope='module')
-def trained(tmp_path_factory):
-    """A run of the five blocks on images of 32 pixels."""
-    config = configs.train('baseline', 'synthetic', 'lesion_cnn')
-    config = configs.override(
-        config,
-        {**SMALL, 'devices': 1, 'train.steps': 2, 'data.mean': (0.0,) * 3, 'data.std': (1.0,) * 3},
-    )
-    work = tmp_path_factory.mktemp('run') / 'w'
-    train.run(configs.resolve(config), work)
-    return work
-
-
 def test_weights_of_a_run_fit_images_of_any_size(trained):
     found = sf.load({**DEFAULTS, **PUBLISHED, 'weights': str(trained)})
     assert found.network.mean == (0.0,) * 3 and found.network.batch_norm
@@ -117,6 +103,11 @@ def test_weights_of_mobilenet():
     assert [x.shape[1:] for x in style] == [(32, 32, 32), (32, 32, 96), (16, 16, 144)]
     assert [x.shape[1:] for x in content] == [(16, 16, 144)]
     assert all((x >= 0).all() and x.max() <= 6 for x in style)
+    for field in ('style_pool', 'content_pool'):
+        with pytest.raises(ValueError, match="no pooling, so that 'max' in its place does nothing"):
+            sf.load({**DEFAULTS, 'weights': str(WEIGHTS), field: 'max'})
+    with pytest.raises(ValueError, match='has 5 maps'):
+        sf.load({**DEFAULTS, 'weights': str(WEIGHTS), 'style_layers': ('map99',)})
 
 
 def test_layers_of_vgg_are_those_of_the_literature():
@@ -131,6 +122,10 @@ def test_layers_of_vgg_are_those_of_the_literature():
     sizes = [(32, 64), (16, 128), (8, 256), (4, 512), (2, 512)]
     assert [(x.shape[1], x.shape[3]) for x in style] == sizes
     assert [(x.shape[1], x.shape[3]) for x in content] == [(4, 512)]
+    sf.check(network, shapes)
+    sf.check(sf.network('vgg', module, {**DEFAULTS, 'style_pool': 'avg'}, images), shapes)
+    with pytest.raises(ValueError, match="bn 'batch' does nothing with an encoder that normalises"):
+        sf.check(sf.network('vgg', module, {**DEFAULTS, 'bn': 'batch'}, images), shapes)
 
 
 def test_weights_that_are_not_there(tmp_path):

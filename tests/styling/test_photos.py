@@ -1,5 +1,7 @@
 """Photographs that give their skin's colours."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -48,6 +50,21 @@ def test_what_is_missing_is_named(tmp_path):
         style_photos.load(folder)
     with pytest.raises(ValueError, match=r'styles.csv has no row of styles.csv'):
         style_photos.load(folder / 'styles.csv')
+    for second, message in (
+        (',dark.png,mine', r"row 3, column 'id': empty; name every photograph"),
+        ('A,dark.png,mine', r"row 3, .* is called 'A', too, by .* row 2, column 'id'; give each"),
+    ):
+        write(folder, rows=['A,dark.png,mine', second], header='id,image,licence')
+        with pytest.raises(ValueError, match=message):
+            style_photos.load(folder)
+    (folder / 'other').mkdir()
+    shutil.copy(folder / 'dark.png', folder / 'other')
+    write(folder, rows=['dark.png,mine', 'other/dark.png,mine'])
+    with pytest.raises(
+        ValueError, match=r"row 3, column 'image': another .* 'dark', too, by .* row"
+    ):
+        style_photos.load(folder)
+    assert [one.id for one in style_photos.load(folder / 'dark.png')] == ['dark']
     write(folder, header='image,license')
     with pytest.raises(ValueError, match=r"no column 'licence'; .* did you mean 'license'"):
         style_photos.load(folder)

@@ -83,10 +83,12 @@ def test_reinhard_gives_mean_and_deviation(picture, dark):
     np.testing.assert_allclose(same, values, atol=1e-3)
 
 
-def test_reinhard_of_a_channel_without_spread_only_moves(dark):
+@pytest.mark.parametrize(('match', 'moment'), [('reinhard', 'mean'), ('histogram', 'median')])
+def test_a_channel_without_spread_only_moves(dark, match, moment):
     flat = np.tile(np.array([[60, 40, 30]], np.uint8), (20, 1))[:, None]
-    found = recolour.reinhard(skin.lab(flat), recolour.statistics_of(skin.lab(flat)[:, 0]), dark)
-    np.testing.assert_allclose(found[:, 0], np.tile(dark.mean, (20, 1)), atol=1e-3)
+    source = recolour.statistics_of(skin.lab(flat)[:, 0])
+    found = getattr(recolour, match)(skin.lab(flat), source, dark)
+    np.testing.assert_allclose(found[:, 0], np.tile(getattr(dark, moment), (20, 1)), atol=1e-3)
 
 
 def test_histogram_gives_the_histogram_once_and_for_all(dark):
@@ -132,6 +134,21 @@ def test_a_kept_lesion_keeps_its_bits(picture):
     hard = recolour.recolour(image, mask, 0.0, lesion='keep', feather=0.0)
     plain = recolour.recolour(image, mask, 0.0)
     np.testing.assert_array_equal(hard[mask == 0], plain[mask == 0])
+
+
+@pytest.mark.parametrize('match', ['reinhard', 'histogram'])
+def test_the_seam_of_what_is_matched(picture, dark, match):
+    image, mask = picture
+    plain = recolour.recolour(image, mask, dark)
+    hard, wide = (recolour.recolour(image, mask, dark, match, feather=x) for x in (0.0, 48.0))
+    for result in (hard, wide):
+        np.testing.assert_array_equal(result[mask > 0], plain[mask > 0])
+    distance = cv2.distanceTransform((mask == 0).astype(np.uint8), cv2.DIST_L2, 5)
+    ring = (distance > 0) & (distance < 4)
+    moved = [np.abs(one[ring].astype(float) - plain[ring]).mean() for one in (hard, wide)]
+    assert moved[1] < 0.6 * moved[0]
+    far = distance > 30
+    np.testing.assert_array_equal(hard[far], wide[far])
 
 
 def test_a_shifted_lesion_moves_with_the_skin():

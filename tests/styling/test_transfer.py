@@ -12,9 +12,10 @@ import pytest
 from skinjax.models.layers import ReLU
 from skinjax.models.options import Options
 from skinjax.models.pooling import MaxPool
+from skinjax.styling import options as style_options
 from skinjax.styling import transfer as st
 from skinjax.styling.features import Features, Network
-from skinjax.styling.options import DEFAULTS, PUBLISHED
+from skinjax.styling.options import DEFAULTS, FIELDS, PUBLISHED
 
 SIDE = 16
 
@@ -50,10 +51,11 @@ SQUARE = jnp.zeros((2, SIDE, SIDE)).at[:, 4:10, 5:9].set(1)
 
 def run(features, *, mask=None, seed=0, content=CONTENT, style=STYLE, **fields):
     """Images and losses with options other than the defaults."""
-    more = {name: fields.pop(name) for name in ('start', 'style_mask', 'say') if name in fields}
+    others = ('start', 'unseen', 'style_unseen', 'say', 'form', 'keys')
+    more = {name: fields.pop(name) for name in others if name in fields}
     options = st.Options.read({**DEFAULTS, 'steps': 4, 'chunk': 4, 'variation': 0.0, **fields})
-    key = jax.random.key(seed)
-    return st.transfer(features, content, style, mask, options, key, **more)
+    keys = more.pop('keys', jax.random.split(jax.random.key(seed), len(content)))
+    return st.transfer(features, content, style, mask, options, keys, **more)
 
 
 PLAIN: dict[str, Any] = {'param': 'clip', 'schedule': 'constant'}
@@ -109,14 +111,36 @@ def test_the_key_chunks_and_company_of_an_image(features):
     np.testing.assert_allclose(parts['total'], losses['total'], rtol=1e-5)
     other, _ = run(features, **fields, chunk=7, seed=1)
     assert float(jnp.abs(other - found).max()) > 0.1
-    together, _ = run(features)
-    alone, _ = run(features, content=CONTENT[1:], style=STYLE[1:])
-    np.testing.assert_allclose(alone, together[1:], atol=1e-6)
+    keys = jax.random.split(jax.random.key(0), 2)
+    for init in ('content', 'noise'):
+        together, _ = run(features, init=init, keys=keys)
+        alone, _ = run(features, init=init, content=CONTENT[1:], style=STYLE[1:], keys=keys[1:])
+        np.testing.assert_allclose(alone, together[1:], atol=1e-6)
     said = []
     run(
         features, **fields, chunk=3, say=lambda done, part: said.append((done, part['total'].shape))
     )
     assert said == [(3, (2, 3)), (6, (2, 3)), (7, (2, 1))]
+
+
+@pytest.mark.parametrize('optimizer', ['adam', 'lbfgs'])
+def test_both_forms_of_the_loop_do_the_same(features, optimizer):
+    """Also for a last chunk with fewer steps, and for more steps than a chunk has at once."""
+    fields = {'optimizer': optimizer, 'steps': 7, 'chunk': 3}
+    image, losses = run(features, **fields, form='steps')
+    other, again = run(features, **fields, form='loop')
+    np.testing.assert_allclose(other, image, atol=1e-5)
+    assert float(jnp.abs(image - CONTENT).max()) > 0.01
+    for name in losses:
+        assert again[name].shape == (2, 7)
+        np.testing.assert_allclose(again[name], losses[name], rtol=1e-4, atol=1e-6)
+    options = st.Options.read({**DEFAULTS, 'variation': 0.0, **fields})
+    loop = st.Loop(features.network, options, 'loop')
+    zeros = jnp.zeros((2, SIDE, SIDE))
+    aim = loop.aim(features.variables, CONTENT, zeros, STYLE, zeros)
+    state, whole = loop.advance(features.variables, aim, loop.begin(CONTENT), 7)
+    np.testing.assert_allclose(whole['total'], losses['total'], rtol=1e-4)
+    np.testing.assert_allclose(options.pixels(state[0]), image, atol=1e-5)
 
 
 def test_a_given_start_and_one_style_of_another_size(features):
@@ -130,8 +154,13 @@ def test_a_given_start_and_one_style_of_another_size(features):
 
 def test_an_empty_mask_changes_nothing(features):
     empty = jnp.zeros((2, SIDE, SIDE))
-    plain, masked = run(features)[0], run(features, mask=empty, style_mask=empty)[0]
+    plain, masked = run(features)[0], run(features, mask=empty, style_unseen=empty)[0]
     np.testing.assert_array_equal(plain, masked)
+    flat: dict[str, Any] = {'lesion_weight': 1.0}
+    lesion = run(features, mask=SQUARE, **flat)[0]
+    np.testing.assert_allclose(run(features, unseen=SQUARE, **flat)[0], lesion, atol=1e-6)
+    both = run(features, mask=SQUARE, unseen=empty, **flat)[0]
+    np.testing.assert_allclose(both, run(features, **flat)[0], atol=1e-6)
     assert float(jnp.abs(run(features, mask=SQUARE)[0] - plain).max()) > 1e-3
 
 
@@ -182,10 +211,47 @@ def test_defaults_and_published_options_are_readable():
     assert set(PUBLISHED) <= set(DEFAULTS)
 
 
+def test_fields_that_are_set_stand():
+    """Those of a preset, too, where they are the defaults of the other; weights are of the norm."""
+    for preset, values in style_options.PRESETS.items():
+        assert style_options.resolved(FIELDS, preset) == {'preset': preset, **values}
+        named = {**FIELDS, 'preset': preset}
+        assert style_options.resolved(named, 'default') == {'preset': preset, **values}
+    own = {name: DEFAULTS[name] for name in ('steps', 'init', 'bn', 'style_pool', 'param')}
+    found = style_options.resolved({**FIELDS, **own}, 'published')
+    assert {name: found[name] for name in own} == own
+    assert found['network'] == 'lesion_cnn' and found['style_weight'] == 1e8
+    quick = style_options.resolved(
+        {**FIELDS, 'optimizer': 'lbfgs', 'param': 'sigmoid'}, 'published'
+    )
+    assert st.Options.read(quick).optimizer == 'lbfgs'
+    given = {**FIELDS, 'norm': 'mean', 'content_weight': 0.0}
+    found = style_options.resolved(given, 'default')
+    assert (found['content_weight'], found['style_weight']) == (0, 1e3)
+
+
+@pytest.mark.parametrize(
+    ('fields', 'message'),
+    [
+        ({'preset': 'publish'}, 'style.transfer.preset is .publish.: choose one of default, publ'),
+        ({'norm': 'meen'}, 'style.transfer.norm'),
+        ({'optimizer': 'lbfgs', 'schedule': 'cosine'}, 'schedule does nothing beside .* .lbfgs.'),
+        ({'optimizer': 'lbfgs', 'learning_rate': 0.02}, 'learning_rate does nothing'),
+    ],
+)
+def test_fields_that_mean_nothing(fields, message):
+    with pytest.raises(ValueError, match=message):
+        style_options.resolved({**FIELDS, **fields}, 'default')
+
+
 @pytest.mark.parametrize(
     ('fields', 'message'),
     [
         ({'norm': 'meen'}, 'transfer.norm'),
+        ({'variation': -1.0}, 'style.transfer.variation must be at least 0'),
+        ({'form': 'scan'}, "form is 'scan': choose one of loop, steps"),
+        ({'keys': jax.random.split(jax.random.key(0), 3)}, r'keys are \[3\] for 2 images'),
+        ({'unseen': SQUARE[:, :8]}, r'unseen is \[2, 8, 16\]'),
         ({'optimizer': 'lbfgs', 'param': 'clip'}, 'line search'),
         ({'steps': 0}, 'must be positive'),
         ({'layer_weights': (1.0,)}, '1 for 2 layers of style: relu0, map2'),
