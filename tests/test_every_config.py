@@ -73,6 +73,7 @@ SLOW = {  # variants that take the same paths as others
     ('compare_finetuning', 'ruler'),
     ('compare_purification', 'hair'),
     ('clgr', 'resample'),
+    ('inpaint', 'folder'),
 }
 CASES = [
     pytest.param(name, variant, marks=[pytest.mark.slow] if (name, variant) in SLOW else [])

@@ -175,7 +175,10 @@ def test_a_killed_gan_continues_bit_for_bit(tmp_path, cache):
         assert (whole / table).read_bytes() == (work / table).read_bytes()
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+SIGNALS = [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize('number', SIGNALS)
 def test_a_signal_saves_first_and_the_run_continues_bit_for_bit(
     number, undisturbed, tmp_path, cache
 ):
