@@ -75,11 +75,31 @@ def gebi(
 ) -> Found:
     """Clusters of preprocessed maps and images; row i of both is of the same picture.
 
+    Maps that are zero everywhere are left out as `spray.without_empty` says; their points
+    are 0.
+
     Raises:
         ValueError: unequal numbers, or as `isomap.embed` and `spectral.cluster`.
     """
     if len(maps) != len(images):
         raise ValueError(f'{len(maps)} maps and {len(images)} images: expected as many')
+    points = np.zeros((len(maps), 1))
+
+    def cluster(seen: np.ndarray) -> Clustering:
+        nonlocal points
+        found = _together(maps[seen], images[seen], config, seed)
+        points = np.zeros((len(maps), found.points.shape[1]))
+        points[seen] = found.points
+        return found.clustering
+
+    clustering = spray.without_empty(maps, config, cluster)
+    return Found(clustering, points)
+
+
+def _together(
+    maps: Float[np.ndarray, 'n d'], images: Float[np.ndarray, 'n e'], config: Any, seed: int
+) -> Found:
+    """Clusters of maps, none of which is empty, beside their images."""
     notes, spaces = [], []
     for name, points in (('maps', maps), ('images', images)):
         if np.ptp(points, axis=0).max() == 0:

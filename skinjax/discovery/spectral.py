@@ -121,15 +121,14 @@ def cluster(points: Points, config: Any, seed: int = 0) -> Clustering:
     values, vectors = spectrum(weights, max(config['eigenvalues'], least + 1), seed)
     scattered = count >= len(values)  # so many parts that the eigenvalues are all zero
     gap = count if scattered else eigengap(values, n)
+    number = asked or (gap if gap >= least else eigengap(values, n, least))
     if not asked and gap < least:
         notes.append(
             f'The largest eigengap is that after eigenvalue {gap}: the points do not fall into '
-            f'{least} clusters by themselves.'
+            f'{least} clusters by themselves. {number} are taken, by the largest gap from there on.'
         )
-    if scattered and not asked:
-        labels = of
-    else:
-        labels = divide(vectors[:, : asked or max(gap, least)], config['assign'], seed)
+    by_parts = scattered and not asked
+    labels = of if by_parts else divide(vectors[:, :number], config['assign'], seed)
     return Clustering(by_size(labels), values, gap, count, vectors, tuple(notes))
 
 
@@ -200,10 +199,13 @@ def _smallest(
     return found[0][order], found[1][:, order]
 
 
-def eigengap(values: Float[np.ndarray, ' m'], n: int) -> int:
-    """k where λ_(k+1) - λ_k is largest, k = 1 ... n / 2: more clusters would mostly be single."""
-    gaps = np.diff(values)[: max(n // 2, 1)]
-    return int(gaps.argmax()) + 1 if len(gaps) else 1
+def eigengap(values: Float[np.ndarray, ' m'], n: int, least: int = 1) -> int:
+    """k where λ_(k+1) - λ_k is largest, k = `least` ... n / 2; `least` where there is no such k.
+
+    More clusters than that would mostly be single points.
+    """
+    gaps = np.diff(values)[least - 1 : max(n // 2, 1)]
+    return least + int(gaps.argmax()) if len(gaps) else least
 
 
 def divide(vectors: Float[np.ndarray, 'n k'], assign: str, seed: int) -> Int[np.ndarray, ' n']:

@@ -5,24 +5,24 @@ of their own. Maps are made comparable, small and few-dimensional, and clustered
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Bool, Float, Num
 
 from skinjax.data.records import choices
 from skinjax.discovery import spectral
 from skinjax.discovery.graph import Points
 from skinjax.discovery.spectral import Clustering
 
-NORMALISE = ('sum', 'size', 'none')
+NORMALISE = ('sum', 'absolute_sum', 'none')
 DEFAULTS: dict[str, Any] = {
     **spectral.DEFAULTS,
     'size': 32,  # pixels a side to which maps are reduced; published: 20 to 45
     'absolute': False,  # the sizes of relevance, whatever its sign
-    'normalise': 'sum',  # divide a map by its sum, or by the sum of its 'size's, or 'none'
+    'normalise': 'sum',  # divide a map by its sum, by the 'absolute_sum', or 'none'
 }
 _CANCELLED = 0.01  # share of the sum of sizes below which a sum is not divided by
 
@@ -75,30 +75,43 @@ def _divisor(values: Float[np.ndarray, 'h w'], normalise: str) -> float:
     if normalise == 'none' or sizes == 0:
         return 1.0
     total = float(values.sum(dtype=np.float64))
-    if normalise == 'size':
+    if normalise == 'absolute_sum':
         return sizes
     return total if abs(total) >= _CANCELLED * sizes else np.copysign(_CANCELLED * sizes, total)
 
 
 def spray(points: Points, config: Any, seed: int = 0) -> Clustering:
-    """Spectral clusters of preprocessed maps; those that are zero everywhere are left out (-1).
-
-    Where too few maps are left there is no cluster at all, and a note says why.
+    """Spectral clusters of preprocessed maps, as `without_empty` says.
 
     Raises:
         ValueError: as `spectral.cluster`.
     """
+    return without_empty(points, config, lambda seen: spectral.cluster(points[seen], config, seed))
+
+
+def without_empty(
+    points: Points, config: Any, cluster: Callable[[Bool[np.ndarray, ' n']], Clustering]
+) -> Clustering:
+    """The clusters of maps that are not zero everywhere; the others are in none (-1).
+
+    Where too few maps are left there is no cluster at all, and a note says why.
+
+    Args:
+        points: preprocessed maps.
+        config: with the fields of DEFAULTS.
+        cluster: (which maps are not empty) -> their clusters.
+    """
     seen = np.any(points, axis=1)
     empty = int((~seen).sum())
     if not empty:
-        return spectral.cluster(points, config, seed)
+        return cluster(seen)
     note = f'{empty} of {len(points)} maps are zero everywhere and are in no cluster.'
     if len(points) - empty < max(spectral.FEWEST, config['clusters']):
         none = np.zeros(0)
         text = f'{note} The others are too few: does the explainer fit the network?'
         nowhere = np.full(len(points), -1, np.int64)
         return Clustering(nowhere, none, 0, 0, np.zeros((len(points), 0)), (text,))
-    found = spectral.cluster(points[seen], config, seed)
+    found = cluster(seen)
     labels = np.full(len(points), -1, np.int64)
     labels[seen] = found.labels
     vectors = np.zeros((len(points), found.vectors.shape[1]))

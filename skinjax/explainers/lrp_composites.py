@@ -69,8 +69,11 @@ def read(config: Any) -> Composite:
     """The composite of an explainer's section with the fields of lrp.DEFAULTS.
 
     Raises:
-        ValueError: unknown composite, rule or option, or alpha below 1.
+        ValueError: unknown composite, rule or option, alpha below 1, or another number below 0.
     """
+    for field in ('epsilon', 'relative_epsilon', 'gamma', 'stabilizer'):
+        if config[field] < 0:
+            raise ValueError(f'config.explainer.{field} is {config[field]}, expected at least 0')
     name = one_of('composite', config.composite, COMPOSITES)
     kinds = ('conv', 'dense', 'first')
     names = [config[kind] or own for kind, own in zip(kinds, COMPOSITES[name], strict=True)]

@@ -88,7 +88,17 @@ def test_least_clusters():
     found = spectral.cluster(points, KNN)
     assert found.gap == found.count == 1
     forced = spectral.cluster(points, options(least_clusters=2))
-    assert forced.count == 2 and 'do not fall into 2 clusters by themselves' in forced.notes[0]
+    assert forced.count == spectral.eigengap(forced.eigenvalues, 60, 2) >= 2
+    assert 'do not fall into 2 clusters by themselves' in forced.notes[0]
+    assert f'{forced.count} are taken' in forced.notes[0]
+
+
+def test_the_largest_gap_from_the_least_number_on():
+    values = np.array([0, 0.5, 0.55, 0.9, 0.92])
+    assert spectral.eigengap(values, 20) == 1
+    assert spectral.eigengap(values, 20, 2) == 3
+    assert spectral.eigengap(values, 20, 4) == 4
+    assert spectral.eigengap(values, 4, 3) == 3  # no gap up to n / 2
 
 
 def test_points_that_are_all_the_same():

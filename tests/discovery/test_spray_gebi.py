@@ -19,7 +19,7 @@ def test_preprocessing_by_hand():
     sizes = spray.preprocess([one], 2, absolute=True)[0].reshape(2, 2)
     np.testing.assert_allclose(sizes * 40, [[1 / 2, 7 / 2], [2, 4]], atol=1e-6)
     np.testing.assert_allclose(
-        spray.preprocess([one], 2, normalise='size') * 40, found.reshape(1, 4) * 32
+        spray.preprocess([one], 2, normalise='absolute_sum') * 40, found.reshape(1, 4) * 32
     )
     plain = spray.preprocess([one], 2, normalise='none')
     np.testing.assert_allclose(plain, found.ravel()[None] * 32, atol=1e-6)
@@ -110,6 +110,21 @@ def test_empty_maps_are_left_out():
         none.count == none.gap == 0 and (none.labels == -1).all() and none.vectors.shape == (30, 0)
     )
     assert none.notes[0].startswith('28 of 30 maps are zero everywhere')
+
+
+def test_gebi_leaves_empty_maps_out_too():
+    images, maps, has = framed(30)
+    maps[[4, 9]] = 0
+    seen = gebi.preprocess_images(images, 16)
+    config = {**gebi.DEFAULTS, 'clusters': 2, 'neighbours': 5}
+    found = gebi.gebi(map_points(maps), seen, config)
+    labels = found.clustering.labels
+    assert (np.flatnonzero(labels < 0) == [4, 9]).all()
+    assert adjusted_rand_score(has[labels >= 0], labels[labels >= 0]) == 1
+    assert not found.points[[4, 9]].any() and found.points[5].any()
+    assert found.clustering.notes[0].startswith('2 of 30 maps are zero everywhere')
+    none = gebi.gebi(map_points(0 * maps), seen, config)
+    assert none.clustering.count == 0 and not none.points.any()
 
 
 def test_refusals():

@@ -150,6 +150,10 @@ def test_every_composite_can_be_read(name):
         ('conv', 'z', "rule conv is 'z'"),
         ('diagonal', 'skip', "diagonal is 'skip'"),
         ('max_pool', 'loser', "max_pool is 'loser'"),
+        ('epsilon', -0.1, 'explainer.epsilon is -0.1, expected at least 0'),
+        ('relative_epsilon', -1.0, 'relative_epsilon is -1.0'),
+        ('gamma', -2.0, 'gamma is -2.0'),
+        ('stabilizer', -1e-6, 'stabilizer is -1e-06'),
     ],
 )
 def test_unknown_choices_are_errors(field, value, message):
