@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from skinjax import config as configs
-from skinjax import rundir
+from skinjax import kinds, rundir
 from skinjax.document import Section, write_report
 from skinjax.engine.writer import read_json, write_atomic, write_json
 
@@ -22,7 +22,9 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     if rundir.done(config, workdir):
         print(f'{workdir} is done: {workdir}/report.html (delete it to run again)', flush=True)
         return read_json(workdir / 'results.json')
-    audit = configs.find('audits', config.audit.name).build(config.audit)
+    above = {field: config[field] for field in kinds.RUN if field in config}
+    section = configs.make({**config.audit, **above})
+    audit = configs.find('audits', config.audit.name).build(section)
     with rundir.lock(workdir):
         rundir.claim(config, workdir)
         results, sections = audit(workdir)

@@ -7,6 +7,8 @@ from typing import Any
 from skinjax import config as configs
 from skinjax.data import records
 
+RUN = ('init_from', 'root', 'devices')  # of kinds and audits that take one run
+
 
 def generate(source: str = '') -> configs.Config:
     """Defaults of kind 'generate' for a data source ('' is 'synthetic'), or for 'gan': a run."""
@@ -127,10 +129,14 @@ def editor_key(name: str) -> str:
 def audit(name: str, **fields: Any) -> configs.Config:
     """Defaults of kind 'audit' for the audit `name`, with `fields` of it replaced.
 
+    What other kinds have too, such as `init_from`, stands at the top (RUN).
+
     Raises:
         ValueError: unknown audit or field.
     """
-    return configs.make({'kind': 'audit', 'audit': configs.plugin('audits', name, **fields)}).lock()
+    section = configs.plugin('audits', name, **fields)
+    above = {field: section.pop(field) for field in RUN if field in section}
+    return configs.make({'kind': 'audit', **above, 'audit': section}).lock()
 
 
 def explain(name: str = '', **fields: Any) -> configs.Config:

@@ -1,21 +1,22 @@
-"""Trained classifiers on a split of real images, without and with inserted artefacts."""
+"""Classifiers as audits see them, and what they say of images without and with artefacts."""
 
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Integer
 
 from skinjax import config as configs
-from skinjax import evaluate, rundir, tasks
+from skinjax import evaluate, explain, explained, rundir, tasks
 from skinjax.audits.switches import Called
 from skinjax.data import groups, mixing
 from skinjax.data.records import DataSet, Records, choices
 from skinjax.editors import insert
 from skinjax.engine.mesh import Mesh
-from skinjax.engine.objective import Variables
 from skinjax.measures import choose_threshold
 from skinjax.predictions import Predictions
 from skinjax.tasks import classification
@@ -23,17 +24,22 @@ from skinjax.tasks import classification
 SPREAD = 0.1  # by which frames of different masks differ
 _PLAIN = {'splits': (), 'purify': '', 'probe_split': ''}  # options of a run that are not repeated
 
+Say = Callable[[Records], tuple[Predictions, Float[np.ndarray, 'n d'] | None]]
+Heat = Callable[[Records, Integer[np.ndarray, ' n']], Float[np.ndarray, 'n h w']]
+
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-    """A run, and the real images that it is judged on, as it wants them.
+    """A classifier as audits see it, and the images that it is judged on.
 
     Attributes:
-        name: of the run.
-        size: of the images.
-        data: real data, divided by the run's seed.
-        records: the split of them.
+        name: of the run, or of whatever says it.
+        size: side of its images, in pixels.
+        data: classes, bias variables and splits.
+        records: the images that it is judged on.
         threshold: of two classes.
+        say: records -> their prediction table, and features where they are known.
+        explain: (records, class of each) -> relevance of pixels for that class, of any scale.
     """
 
     name: str
@@ -41,12 +47,53 @@ class Classifier:
     data: DataSet
     records: Records
     threshold: float
-    task: classification.Task
-    variables: Variables
+    say: Say
+    explain: Heat | None = None
 
     def predict(self, records: Records) -> Predictions:
         """The prediction table of some records."""
-        return self.task.predict(self.variables, records)[0]
+        return self.say(records)[0]
+
+
+def of_run(name: str, config: Any) -> Classifier:
+    """The run in `config.init_from` with its own data and its threshold, and an explainer.
+
+    Args:
+        name: of the classifier.
+        config: with `init_from`, `root` (replaces that of the data), `devices`, `split` ('' is
+            test, or else plain), and `explainer`, the section of one.
+
+    Raises:
+        ValueError: it is no finished run of classification, or the data have no such split.
+        FileNotFoundError: it is no run, or has no checkpoint.
+    """
+    path = Path(config.init_from)
+    results = _finished('config.init_from', path)
+    trained = configs.override(
+        explained.trained(config), {f'evaluate.{field}': value for field, value in _PLAIN.items()}
+    )
+    mesh = Mesh.create('jit', config.devices)
+    data, objective, _, variables = evaluate.restore(path, trained, mesh)
+    predict = classification.Predictor(trained, objective, mesh)
+    size = trained.evaluate.batch_size
+    heat = explain.mapper(config.explainer, trained, data, variables, mesh, min(size, 32))
+    return Classifier(
+        name,
+        trained.data.image_size,
+        data,
+        split_of(data, config.split, 'split'),
+        results['threshold']['value'],
+        functools.partial(predict, variables),
+        heat,
+    )
+
+
+def _finished(field: str, path: Path) -> dict[str, Any]:
+    """results.json of a finished run of classification, which has a threshold."""
+    results = rundir.read_results(path)
+    if 'threshold' not in results:
+        raise ValueError(f'{field}: {path} is not finished: run its config to the end')
+    return results
 
 
 def restore(name: str, path: Path, config: Any) -> Classifier:
@@ -71,7 +118,8 @@ def restore(name: str, path: Path, config: Any) -> Classifier:
     _, variables = tasks.restore(path, trained, objective, mesh)
     records = split_of(data, config.test, 'test')
     threshold = earlier.results['threshold']
-    one = Classifier(name, section.image_size, data, records, threshold['value'], judge, variables)
+    say = functools.partial(judge.predict, variables)
+    one = Classifier(name, section.image_size, data, records, threshold['value'], say)
     if len(data.classes) == 2 and trained.evaluate.tta != earlier.config.evaluate.tta:
         val = one.predict(data.splits['val'])
         chosen = choose_threshold(val.labels, val.positive, threshold['rule'])
@@ -89,9 +137,7 @@ def _configured(path: Path, config: Any) -> tuple[Any, tasks.Earlier]:
     task = configs.task_of('objectives', trained.objective.name)
     if task != configs.CLASSIFICATION:
         raise ValueError(f'config.audit.runs: {path} is a run of {task}, expected classification')
-    results = rundir.read_results(path)
-    if 'threshold' not in results:
-        raise ValueError(f'config.audit.runs: {path} is not finished: run its config to the end')
+    results = _finished('config.audit.runs', path)
     kept = evaluate.kept_fields(trained.data, config.data)
     options = {**_PLAIN, 'tta': tasks.chosen_tta(config, trained.evaluate)}
     fields = {f'evaluate.{field}': value for field, value in options.items()}
