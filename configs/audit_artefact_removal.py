@@ -2,14 +2,16 @@
 
     python -m skinjax.main --config=configs/audit_artefact_removal.py
     python -m skinjax.main --config=configs/audit_artefact_removal.py:templates \
-        --config.audit.root=FOLDER
+        --config.root=FOLDER
     python -m skinjax.main --config=configs/audit_artefact_removal.py:isic2017 \
-        --config.audit.root=FOLDER
+        --config.root=FOLDER
 
-'' draws lesions with and without each artefact, so that masks and twins are exact; 'templates'
-takes the photographs of Katsch et al. (2022) with rulers retouched by hand and with ink laid on;
-'isic2017' asks whether more is found where people flagged hair, and how much is changed where they
-saw nothing. A few minutes on one core each. docs/purify.md has the results.
+Variants: templates, isic2017; '' draws lesions with and without each artefact, so that masks and
+twins are exact; 'templates' takes the photographs of Katsch et al. (2022) with rulers retouched by
+hand and with ink laid on; 'isic2017' asks whether more is found where people flagged hair, and how
+much is changed where they saw nothing.
+
+Measured: a few minutes on one core each; docs/purify.md has the figures.
 """
 
 from skinjax import kinds

@@ -6,8 +6,10 @@
 
 The first command makes relevance maps of all images of the test split; the second brings maps and
 images into few dimensions by an Isomap each, and divides the images of each class into four
-clusters. Results as of configs/audit_spray.py. 600 images take eight seconds of one core,
-10,000 about two minutes and a gigabyte, beside the reading of images.
+clusters. Results as of configs/audit_spray.py.
+
+Measured: 600 images take eight seconds of one core, 10,000 about two minutes and a gigabyte, beside
+the reading of images.
 """
 
 from skinjax import kinds

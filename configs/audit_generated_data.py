@@ -5,8 +5,8 @@
         --config.audit.generated=dcgan=generated/dcgan,coupled=generated/coupled \
         --config.audit.runs=real=runs/real,mixed=runs/mixed,generated=runs/generated
 
-The variant is the source of the real data, '' or synthetic for the embedded lesions. `generated`
-are folders of kind 'generate' made by a run (configs/generate.py:gan), `runs` directories of
+Variants: SOURCE; of the real data, '' or synthetic for the embedded lesions. `generated` are
+folders of kind 'generate' made by a run (configs/generate.py:gan), `runs` directories of
 classifiers; either may be left out. The detectors of skinjax/data/detectors.py look for artefacts
 in real and generated images of each class; the editor `insert` puts frames, a ruler, a red circle
 and hair into every test image, and what each classifier says is compared with what it said before.

@@ -6,8 +6,10 @@
 
 The first command makes relevance maps of all images of the test split, the second divides those of
 each class by spectral clustering. Results: eigengaps, a two-dimensional view, exemplars, and which
-bias variables are frequent in which cluster. 600 images take five seconds of one core, 10,000
-about 80, mostly for the view, and half a gigabyte.
+bias variables are frequent in which cluster.
+
+Measured: 600 images take five seconds of one core, 10,000 about 80, mostly for the view, and half a
+gigabyte.
 """
 
 from skinjax import kinds

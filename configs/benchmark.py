@@ -3,12 +3,15 @@
     launch/local.sh --config=configs/benchmark.py
     launch/local.sh --config=configs/benchmark.py:gpu
 
-On two CPU cores about half an hour: five cases at 16 x 128 px, inference, training, and training at
-the end of the input pipeline, in float32. Variant gpu: 128 x 224 px in bfloat16. Both sides inherit
-the allocator settings of launch/local.sh. The peers need torch (efficientnet_b3 and mobilenet_v2
-also torchvision) and the folder third_party of the repository; what cannot run is left out and
-named. Results: table.md and results.json; docs/benchmarks.md explains them. On a machine without
-what training needs: `python -m skinjax.benchmark --help`.
+Variants: gpu; 128 x 224 px in bfloat16. '' has five cases at 16 x 128 px, inference, training, and
+training at the end of the input pipeline, in float32.
+
+Measured: about half an hour on two cores; docs/benchmarks.md has the tables.
+
+Both sides inherit the allocator settings of launch/local.sh. The peers need torch (efficientnet_b3
+and mobilenet_v2 also torchvision) and the folder third_party of the repository; what cannot run is
+left out and named. Results: table.md and results.json. On a machine without what training needs:
+`python -m skinjax.benchmark --help`.
 """
 
 from skinjax import kinds

@@ -37,6 +37,8 @@ that intervals over seeds leave out the variance of the models; and likewise for
     python -m skinjax.main --config=configs/generate.py:gan --config.init_from=runs/melanoma \
         --config.count=350 --workdir=generated/melanoma
 
+Measured: mean AUC of '': plain .653, class_weights .674, oversampling .735, generated .663.
+
 Then, with other folders where --config.runs.generated.data.add_generated names them:
 
     python -m skinjax.main --config=configs/compare_balancing.py

@@ -3,8 +3,12 @@
     python -m skinjax.main --config=configs/compare_finetuning.py --config.root=FOLDER \
         --config.pretrained=mobilenet_v2_1.0_224_dequantised_f32.npz --config.jobs=2
 
-Variants: '' (from scratch, head alone, all weights; three classes), or a flag (ruler, ink,
-dark_corner, hair): every unlearning method and comparator, melanoma against the rest.
+Variants: ruler, ink, dark_corner, hair; every unlearning method and comparator against that flag,
+melanoma against the rest. '' has three classes: from scratch, head alone, all weights.
+
+Measured: about ten minutes a run of all weights; mean AUC of melanoma and seborrheic keratosis:
+from scratch .706 (half of the epochs), head alone .824, all weights .869. Against the ruler (seed
+0, test AUC): baseline .795, lntl .714, tabe .706, clgr .732.
 """
 
 from skinjax import recipes

@@ -12,6 +12,9 @@
 `raw` learns from the images as they are and is judged on them and, in the columns with a +, on
 images whose artefacts the editor `hair` has removed (Bisla et al. 2019, table 6); `purified` learns
 from such images and is judged on them. `oracle` learns from lesions whose artefact says nothing.
+
+Measured: AUC on reversed, raw, purified and oracle: ruler .641, .813, .866; hair .390, .849, .859.
+isic2017: 25 minutes on two cores with --config.jobs=2, test AUC raw .804, purified .796.
 """
 
 from skinjax import kinds, recipes

@@ -21,6 +21,8 @@ The copies are made of the training rows of the same run, so that every seed has
 Then
 
     python -m skinjax.main --config=configs/compare_styling.py
+
+Measured: AUC on skin of type VI: light .864, jitter .869, styled .881, both .870, even .879.
 """
 
 from skinjax import config as configs

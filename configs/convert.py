@@ -5,9 +5,10 @@
     python -m skinjax.main --config=configs/convert.py --config.source=runs/clgr \
         --config.target=clgr.safetensors --config.naming=timm
 
-The variant names the network in a file; runs and converted checkpoints know theirs. A target that
-ends in .safetensors is a file for PyTorch, any other a directory that `config.model.pretrained`
-takes. The number of classes is that of the source; bias heads stay behind.
+Variants: NETWORK; of the source file, such as resnet50. Runs and converted checkpoints know theirs.
+A target that ends in .safetensors is a file for PyTorch, any other a directory that
+`config.model.pretrained` takes. The number of classes is that of the source; bias heads stay
+behind.
 """
 
 from skinjax import kinds

@@ -9,8 +9,7 @@
 
 Variants:
 
-    ''         synthetic lesions of both classes at 64 pixels, half of the published channels:
-               20 minutes on two shared CPU cores
+    ''         synthetic lesions of both classes at 64 pixels, half of the published channels
     isic2017   melanomas of ISIC 2017 (--config.data.only names another class) at 64 pixels, all
                channels; compared by MobileNetV2
     paper      melanomas with the published network, rates and batches at 256 pixels: for a GPU.
@@ -18,6 +17,8 @@ Variants:
 
 Departures from the paper stand in skinjax/gan_recipes.py. Figures are those of
 skinjax/tasks/generation.py; the checkpoint of the least KID is judged.
+
+Measured: '' 14 minutes on two shared cores, KID 1.24 by MobileNetV2 (13.1 before training).
 """
 
 from skinjax import gan_recipes

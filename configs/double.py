@@ -1,9 +1,10 @@
 """Two bias variables unlearned at once: the ruler and the camera.
 
-    python -m skinjax.main --config=configs/double.py            CLGR + CLGR
-    python -m skinjax.main --config=configs/double.py:lntl_clgr  first head LNTL, second CLGR
+    python -m skinjax.main --config=configs/double.py
+    python -m skinjax.main --config=configs/double.py:lntl_clgr
 
-The variant names the methods of the two heads; any pair of lntl, tabe and clgr works.
+Variants: METHOD_METHOD; for the ruler and for the camera, any of lntl, tabe and clgr. '' is
+clgr_clgr.
 """
 
 from skinjax import recipes

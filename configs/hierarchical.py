@@ -4,6 +4,8 @@
     python -m skinjax.main --config=configs/hierarchical.py:ham10000 --config.data.root=FOLDER \
         --config.model.pretrained=mobilenet_v2_1.0_224_dequantised_f32.npz
 
+Variants:
+
     ''           seven classes of synthetic lesions, as rare as in HAM10000; a narrow ResNet
     two_levels   the same without the level benign or malignant
     flat         the same with one level, that of the classes

@@ -3,11 +3,11 @@
     python -m skinjax.main --config=configs/inspect.py:isic2017 --config.data.root=FOLDER
     python -m skinjax.main --config=configs/inspect.py:folder --config.data.root=FOLDER
 
-The variant is the name of a data source, '' or synthetic for the embedded lesions. Every image is
-read once (with --config.data.threads), and all problems are listed instead of the first one:
-report.html, problems.csv, duplicates.csv and results.json of the work directory. The default
-directory is runs/inspect_SOURCE; `docs/data.md` says what to look at. For pictures that nobody has
-labelled add `--config.detect=True --config.data.image_size=256`: artefacts by detectors.
+Variants: SOURCE; a data set, '' or synthetic for the embedded lesions. Every image is read once
+(with --config.data.threads), and all problems are listed instead of the first one: report.html,
+problems.csv, duplicates.csv and results.json of the work directory. The default directory is
+runs/inspect_SOURCE; `docs/data.md` says what to look at. For pictures that nobody has labelled add
+`--config.detect=True --config.data.image_size=256`: artefacts by detectors.
 """
 
 from skinjax import kinds

@@ -4,7 +4,7 @@
         --workdir=purified/isic2017
     python -m skinjax.main --config=configs/baseline.py:folder --config.data.root=purified/isic2017
 
-The variant is the name of a data source, '' or synthetic for the embedded lesions.
+Variants: SOURCE; a data set, '' or synthetic for the embedded lesions.
 --config.chain=segment,hair,inpaint chains editors (skinjax/editors); those with networks need the
 directory of a run: --config.editors.segment.init_from=runs/segment. The same command continues
 after a stop.

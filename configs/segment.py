@@ -3,6 +3,8 @@
     python -m skinjax.main --config=configs/segment.py
     python -m skinjax.main --config=configs/segment.py:isic2017 --config.data.root=FOLDER
 
+Variants:
+
     ''           synthetic lesions with exact masks, an eighth of the published channels
     isic2017     real images and masks (clipped ones are learned from, but not judged by)
     ham10000     real images and masks; the images of a lesion are in one split
@@ -12,6 +14,9 @@
 
 The network sees at least 228 x 228 pixels, whatever the images have: 236 is the least that it takes
 without padding. Each split is judged by `skinjax/tasks/segmentation.py`.
+
+Measured: mean Jaccard .841 on synthetic lesions (22 minutes on two cores shared by eight
+processes), .675 on ISIC 2017, .836 on HAM10000 (an hour on two busy cores).
 """
 
 from skinjax import config as configs

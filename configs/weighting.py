@@ -5,6 +5,8 @@
         --config.pretrained=mobilenet_v2_1.0_224_dequantised_f32.npz --config.jobs=2
     python -m skinjax.main --config=configs/weighting.py:focal_cb+ohem
 
+Variants:
+
     ''              seven classes of synthetic lesions, as rare as in HAM10000: cross-entropy and
                     focal loss, each with no weights, cb, es, spl and ohem (Barata's comparison)
     beyond          what was proposed since, under cross-entropy: class-balanced sampling, balanced
@@ -24,6 +26,8 @@ chosen. With wrong labels, `flipped, weight` is what an image with such a label 
 much as in the plain mean), `flipped, chosen` how often a curriculum has taken it where it could
 decide, and `right, chosen` the same of the others. Every run has a table of its training images,
 `weights_history.csv`.
+
+Measured: balanced accuracy of '': ce_none .169, ce_cb .289, ce_es .268, ce_spl .146, ce_ohem .161.
 """
 
 from skinjax import config as configs

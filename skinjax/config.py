@@ -186,7 +186,7 @@ def resolve(config: Config, given: Mapping[str, Any] | None = None) -> Config:
         raise ValueError(f"config.parallel is {config.parallel!r}: choose 'jit' or 'pmap'")
     for section in PLUGINS:
         if section in config and len(config[section]):
-            _belongs(section, config[section])
+            _belongs(section, config[section], {*config} if section == 'audit' else set())
     if 'objective' in config and 'model' in config:
         _same_task(config)
     _keeps_names(given or {})
@@ -204,11 +204,12 @@ def resolve(config: Config, given: Mapping[str, Any] | None = None) -> Config:
     return config
 
 
-def _belongs(section: str, values: Config) -> None:
+def _belongs(section: str, values: Config, above: set[str]) -> None:
+    """ValueError where fields are missing in a section and `above` it, or are too many."""
     own = find(PLUGINS[section], values.name).DEFAULTS
     known = {'name', *common(section, values.name), *own}
     for fields, what in (
-        (known - set(values), 'lacks its fields'),
+        (known - set(values) - above, 'lacks its fields'),
         (set(values) - known, 'has fields that it does not know,'),
     ):
         if fields:

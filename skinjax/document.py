@@ -1,14 +1,16 @@
 """A self-contained HTML page out of sections: text, tables, figures.
 
 The page carries its own style and figures, loads nothing, prints, and follows the light or dark
-setting of the reader.
+setting of the reader. Its Content-Security-Policy lets no script run but those of its parts.
 """
 
 import base64
 import dataclasses
+import hashlib
 import html
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from skinjax.engine.writer import write_atomic
 from skinjax.tables import Rows, html_table
@@ -16,7 +18,7 @@ from skinjax.tables import Rows, html_table
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --paper: #ffffff; --line: #c8c8c8;
   --soft: #f3f4f6; --link: #0b57a4; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8e8e8; --paper: #16181c;
+@media screen and (prefers-color-scheme: dark) { :root { --ink: #e8e8e8; --paper: #16181c;
   --line: #4a4d55; --soft: #23262c; --link: #8ec1ff; } }
 body { color: var(--ink); background: var(--paper); margin: 2rem auto; max-width: 62rem;
   padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif; }
@@ -35,7 +37,8 @@ figure { display: inline-block; vertical-align: top; margin: 0.5rem 1rem 0.5rem 
 figure img { background: #ffffff; max-width: 100%; height: auto; }
 figcaption { font-size: 0.9rem; max-width: 34rem; }
 pre { background: var(--soft); padding: 0.8rem; overflow-x: auto; font-size: 0.85rem; }
-@media print { body { margin: 0; max-width: none; font-size: 10pt; } nav { display: none; }
+@media print { :root { color-scheme: light; } nav { display: none; }
+  body { margin: 0; max-width: none; font-size: 10pt; }
   figure, tr { break-inside: avoid; } h2 { break-after: avoid; }
   .wide, pre { overflow: visible; } th, td, pre { white-space: pre-wrap; } }
 """
@@ -59,15 +62,38 @@ class Figure:
     caption: str = ''
 
 
+def figure(workdir: Path, name: str, picture: bytes, alt: str) -> Figure:
+    """Writes figures/NAME.png, and gives it to the report."""
+    write_atomic(workdir / 'figures' / f'{name}.png', picture)
+    return Figure(picture, alt, alt)
+
+
+@dataclasses.dataclass(frozen=True)
+class Html:
+    """Markup that is put on the page as it is: whoever made it has escaped what users wrote.
+
+    Attributes:
+        body: the markup.
+        style: CSS that it needs; a page carries the same text once.
+        script: JavaScript that it needs, likewise; it runs when the page is complete.
+    """
+
+    body: str
+    style: str = ''
+    script: str = ''
+
+
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A heading with, in this order, paragraphs (divided by empty lines), tables, figures, code."""
+    """A heading with, in this order, paragraphs (divided by empty lines), tables, figures, parts
+    with markup of their own, code."""
 
     heading: str
     text: str = ''
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
     code: str = ''
+    parts: Sequence[Html] = ()
 
 
 def write_report(path: str | os.PathLike[str], title: str, sections: Sequence[Section]) -> None:
@@ -79,13 +105,29 @@ def write_report(path: str | os.PathLike[str], title: str, sections: Sequence[Se
     )
     contents = f'<nav aria-label="Contents"><ul>{links}</ul></nav>' if len(sections) > 2 else ''
     name = html.escape(title)
+    parts = [part for section in sections for part in section.parts]
+    style = '\n'.join([_STYLE, *dict.fromkeys(part.style for part in parts if part.style)])
+    script = '\n'.join(dict.fromkeys(part.script for part in parts if part.script))
     write_atomic(
         path,
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_policy(style, script)}">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<title>{name}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n'
-        f'<header><h1>{name}</h1>{contents}</header>\n<main>\n{body}\n</main>\n</body>\n</html>\n',
+        f'<title>{name}</title>\n<style>{style}</style>\n</head>\n<body>\n'
+        f'<header><h1>{name}</h1>{contents}</header>\n<main>\n{body}\n</main>\n'
+        + (f'<script>{script}</script>\n' if script else '')
+        + '</body>\n</html>\n',
     )
+
+
+def _policy(style: str, script: str) -> str:
+    """Nothing is loaded, and nothing applies or runs but the page's own style and script."""
+    rules = ["default-src 'none'", "base-uri 'none'", "form-action 'none'", 'img-src data:']
+    for kind, text in {'style': style, 'script': script}.items():
+        if text:
+            digest = base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest())
+            rules.append(f"{kind}-src 'sha256-{digest.decode('ascii')}'")
+    return '; '.join(rules)
 
 
 def _section(k: int, section: Section) -> str:
@@ -99,6 +141,7 @@ def _section(k: int, section: Section) -> str:
         region = f'<div class="wide" role="region" aria-label="{label}" tabindex="0">'
         parts.append(f'{region}{inner}</div>')
     parts += [_figure(figure) for figure in section.figures]
+    parts += [part.body for part in section.parts]
     if section.code:
         parts.append(
             f'<details><summary>Show</summary><pre>{html.escape(section.code)}</pre></details>'

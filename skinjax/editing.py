@@ -55,9 +55,15 @@ def built(name: str, section: Any) -> Editor:
 def named(name: str) -> Editor:
     """The chain of a run of kind 'purify', by its directory; or one editor with its defaults.
 
+    Args:
+        name: directory, EDITOR, or EDITOR:VARIANT with a name of the editor's `VARIANTS`.
+
     Raises:
-        ValueError, FileNotFoundError: neither, or as `chain`.
+        ValueError, FileNotFoundError: neither, no such variant, or as `chain`.
     """
+    editor, _, variant = name.partition(':')
+    if variant and editor in configs.siblings('editors'):
+        return chain(_with_variant(editor, variant))
     if '/' in name and not Path(name).is_dir():
         raise FileNotFoundError(f"{name} does not exist: name an editor or a run of kind 'purify'")
     if name in configs.siblings('editors') or not Path(name).is_dir():
@@ -66,6 +72,17 @@ def named(name: str) -> Editor:
     if run.get('kind') != 'purify':
         raise ValueError(f"{name} is of kind {run.get('kind')!r}: name a run of kind 'purify'")
     return chain(run)
+
+
+def _with_variant(editor: str, variant: str) -> Any:
+    """The config of kind 'purify' for a variant of one editor."""
+    variants = getattr(configs.find('editors', editor), 'VARIANTS', {})
+    if variant not in variants:
+        raise ValueError(
+            f'editor {editor!r} has no variant {variant!r}; {choices(variant, variants)}'
+        )
+    fields = {f'editors.{editor}.{field}': value for field, value in variants[variant].items()}
+    return configs.override(kinds.purify(editors=(editor,)), fields)
 
 
 def edited(records: Records, editor: Editor) -> Records:

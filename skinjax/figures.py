@@ -296,21 +296,36 @@ def distribution_figure(
 
 
 def curves_figure(
-    panels: Mapping[str, Curves], x: str, y: str, limits: tuple[float, float] = (-0.02, 1.02)
+    panels: Mapping[str, Curves],
+    x: str,
+    y: str,
+    limits: tuple[float, float] = (-0.02, 1.02),
+    bands: Mapping[str, Curves] | None = None,
+    columns: int = 0,
 ) -> bytes:
-    """Panels side by side, each with its curves.
+    """Panels, each with its curves.
 
     Args:
         panels: title -> name of a curve -> (x, y).
         x, y: what the axes show.
         limits: of y.
+        bands: title -> name of a curve -> (lower, upper) bound of its y.
+        columns: panels a row; 0: all side by side.
     """
-    figure = _new(3.8 * len(panels), 3.4)
-    for axes, (title, curves) in zip(
-        figure.subplots(1, len(panels), squeeze=False).ravel(), panels.items(), strict=True
+    columns = min(columns or len(panels), len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = _new(3.8 * columns, 3.4 * rows)
+    for axes, entry in itertools.zip_longest(
+        figure.subplots(rows, columns, squeeze=False).ravel(), panels.items()
     ):
+        if entry is None:
+            axes.set_visible(False)
+            continue
+        title, curves = entry
         for k, (name, (xs, ys)) in enumerate(curves.items()):
             axes.plot(xs, ys, **_look(k), label=_text(name))
+            if bands:
+                axes.fill_between(xs, *bands[title][name], color=_look(k)['color'], alpha=0.15)
         _tidy(axes, x, y)
         axes.set(ylim=limits, title=_text(title))
         axes.legend(fontsize='small')

@@ -15,17 +15,17 @@ import cv2
 import numpy as np
 
 from skinjax import config as configs
-from skinjax import report, rundir
+from skinjax import making, report, rundir
 from skinjax.data import gallery, groups, writing
 from skinjax.data.records import DataSet
-from skinjax.engine.writer import Progress, read_json, write_atomic, write_json
+from skinjax.engine.writer import read_json, write_atomic, write_json
 from skinjax.pictures import beside_rows, class_rows
 
 SIDE, COLUMNS = 96, 12  # of the pictures on the contact sheet, and how many a row has
 
 
 def run(config: Any, workdir: Path) -> dict[str, Any]:
-    """Write the data set of `config.data` into `workdir`; the same command repairs a killed run.
+    """Write the data set of `config.data` into `workdir`; the same command continues after a stop.
 
     Returns:
         The contents of results.json: under 'data' the source, classes, bias variables and rows.
@@ -33,6 +33,7 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     Raises:
         ValueError: the directory holds something else, the source cannot be read, or there are no
             pictures in `config.beside`.
+        SystemExit: after SIGTERM or Ctrl-C; what is written stays.
     """
     if 'init_from' in config:
         from skinjax import synthesis
@@ -50,15 +51,17 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
     page = contact_sheet(_rows(source, config, data))
     with rundir.lock(workdir):
         rundir.claim(config, workdir)
-        with Progress(sum(map(len, data.splits.values())), unit='image') as progress:
-            writing.write(data, workdir, progress.update)
+        total = sum(map(len, data.splits.values()))
+        there = sum(1 for _ in (workdir / writing.IMAGES).glob('*.png'))
+        with making.stoppable(total, min(there, total)) as (told, stopped):
+            writing.write(data, workdir, told, stopped=stopped)
         if 'skipped' in data.info:
             writing.write_skipped(workdir, data.info['skipped'])
         write_atomic(workdir / 'figures' / 'contact_sheet.png', page)
         results = {'data': data.describe(), 'seed': config.seed}
         write_json(workdir / 'results.json', results)
         report.build_run_report(workdir, data)
-        write_atomic(workdir / 'DONE', f'{progress.total} images\n')
+        write_atomic(workdir / 'DONE', f'{total} images\n')
     rows = ', '.join(f'{len(records)} {name}' for name, records in data.splits.items())
     print(f'{rows}: --config.data.root={workdir}\nreport: {workdir}/report.html', flush=True)
     return results

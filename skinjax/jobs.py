@@ -26,6 +26,7 @@ def execute(jobs: Mapping[Any, tuple[Any, Path]], workers: int) -> None:
         RuntimeError: a run failed.
     """
     context = multiprocessing.get_context('spawn')
+    print(f'{len(jobs)} runs, {workers} at a time: DIRECTORY.log tells how far each is', flush=True)
     slots = context.Queue()
     for slot in range(workers):
         slots.put(slot)

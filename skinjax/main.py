@@ -1,20 +1,29 @@
 """Command line: `python -m skinjax.main --config=configs/NAME.py [--workdir=DIR] [--config.x=y]`.
 
-Reads one config, starts JAX, and hands over to the module of the config's kind.
+Reads one config, starts JAX, and hands over to the module of the config's kind. Without arguments
+it says what can be run, on standard error and with exit status 2, since nothing was; --help says
+the same and lists the flags, on standard output and with status 0.
 """
 
 import importlib
+import shutil
 import sys
+import warnings
 from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from skinjax import experiments
+
 _CONFIG = config_flags.DEFINE_config_file(
-    'config', None, 'Experiment file, such as configs/clgr.py or configs/clgr.py:isic2017.'
+    'config',
+    None,
+    'Experiment, by name or file: skinjax:clgr, configs/clgr.py; variant: skinjax:clgr:isic2017.',
 )
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Where results go; default runs/<config name>.')
 _TRACEBACK = flags.DEFINE_bool('traceback', False, 'Show where an error arose, not only its line.')
+HELP = {'-h', '-help', '--help', '-?'}
 
 
 def main(argv: list[str]) -> None:
@@ -40,17 +49,39 @@ def _config_argument(argv: list[str]) -> str:
     return 'run'
 
 
+def _located(argv: list[str]) -> list[str]:
+    """`argv` with the file of the experiment that --config names; ValueError if there is none."""
+    found = list(argv)
+    for at, word in enumerate(argv):
+        if word in ('-config', '--config') and at + 1 < len(argv):
+            found[at + 1] = experiments.locate(argv[at + 1])
+        elif word.startswith(('-config=', '--config=')):
+            found[at] = f'--config={experiments.locate(word.partition("=")[2])}'
+    return found
+
+
 def _parse(argv: list[str]) -> list[str]:
-    """Flags, or one line and exit status 2."""
+    """Flags; what can be run, where that is asked for; or one line and exit status 2."""
+    if HELP & set(argv):
+        print(f'{_overview()}\n\nFlags:{flags.FLAGS.main_module_help()}')
+        sys.exit(0)
+    if len(argv) < 2:
+        print(_overview(), file=sys.stderr)
+        sys.exit(2)
     try:
-        rest = flags.FLAGS(argv)
+        sys.argv[:] = found = _located(argv)
+        rest = flags.FLAGS(found)
     except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         _fail(_reason(error), 2)
     if _CONFIG.value is None:
-        _fail('no --config given: try --config=configs/clgr.py', 2)
+        _fail('no --config given: try --config=skinjax:clgr (--help lists all)', 2)
     if len(rest) > 1:
         _fail(f'unexpected argument {rest[1]!r}: options begin with --', 2)
     return rest
+
+
+def _overview() -> str:
+    return experiments.overview(min(shutil.get_terminal_size((120, 24)).columns, 140))
 
 
 def _reason(error: Exception) -> str:
@@ -68,10 +99,13 @@ def _fail(message: str, status: int) -> None:
 def cli() -> None:
     """Run, turning expected errors into one line and a non-zero exit status."""
     logging.set_verbosity(logging.ERROR)
+    if not sys.warnoptions:  # what tells developers of coming changes is of no use to users
+        for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+            warnings.simplefilter('ignore', category)
     try:
         app.run(main, flags_parser=_parse)
     except KeyboardInterrupt:
-        _fail('interrupted', 130)
+        _fail('interrupted: what is finished stays, and the same command continues', 130)
     except (ImportError, OSError, RuntimeError, ValueError, FloatingPointError) as error:
         if _TRACEBACK.value:
             raise

@@ -1,8 +1,10 @@
 """What kinds that write data sets share: work that can be stopped, and where images come from."""
 
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +35,20 @@ def stoppable(
             number = interrupts.signal or 0
     print(f'signal {number}: stopped; the same command continues from here', flush=True)
     raise SystemExit(128 + number)
+
+
+@contextlib.contextmanager
+def counted(function: Callable[..., Any], calls: int, unit: str) -> Iterator[Callable[..., Any]]:
+    """`function`, each of whose `calls` calls moves a bar by one `unit`."""
+    done = itertools.count(1)
+    with Progress(calls, unit=unit) as progress:
+
+        def told(*given: Any) -> Any:
+            out = function(*given)
+            progress.update(next(done))
+            return out
+
+        yield told
 
 
 def source_images(records: Records, root: str) -> dict[str, np.ndarray]:

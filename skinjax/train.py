@@ -102,6 +102,7 @@ class Trainer:
             self.data.splits['train'],
             self.config.data,
             seed=self.config.seed,
+            bias=self.data.bias,
             start_step=start,
             process_index=jax.process_index(),
             process_count=jax.process_count(),

@@ -57,6 +57,15 @@ def test_map_split_keeps_order_and_drops_padding(batch_size):
     assert np.array_equal(out['twice'], 2 * records.labels)
 
 
+def test_what_takes_long_to_predict_is_told(monkeypatch, capsys):
+    records, config = tiny_records(9), small_run(**TINY)
+    predict(config, corner_objective(), records)
+    assert capsys.readouterr().err == ''
+    monkeypatch.setattr(mapping, 'DELAY', 0.0)
+    predict(config, corner_objective(), records)
+    assert capsys.readouterr().err.startswith('image 9/9, ')
+
+
 def test_predict_gives_probabilities():
     records, config = tiny_records(9), small_run(**TINY)
     table, features = predict(config, corner_objective(), records)

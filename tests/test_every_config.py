@@ -49,6 +49,8 @@ VARIANTS = {  # besides ''; a comparison runs CLGR in all of its variants
     'compare_finetuning': ('ruler',),
     'compare_purification': ('hair', 'isic2017'),
     'compare_balancing': ('isic2017',),
+    'compare_targeted': ('isic2017',),
+    'compare_destruction': ('isic2017',),
     'weighting': ('ce_ldam_drw',),
     'segment': ('isic2017', 'folder', 'full'),
     'inpaint': ('folder',),
@@ -72,6 +74,8 @@ SLOW = {  # variants that take the same paths as others
     ('compare_unlearning', 'isic2017_instrument'),
     ('compare_finetuning', 'ruler'),
     ('compare_purification', 'hair'),
+    ('compare_targeted', ''),
+    ('compare_destruction', ''),
     ('clgr', 'resample'),
     ('inpaint', 'folder'),
 }
@@ -220,6 +224,7 @@ def compare(config: Any, variant: str, work: Path) -> None:
     """All methods once; a variant with the runs that its table refers to and one method."""
     if variant:
         kept = {config.reference, config.ceiling, 'clgr', 'class_weights', 'generated'}
+        kept |= {'always', 'bbox70'}
         for name in set(config.runs) - kept:
             with config.unlocked():
                 del config.runs[name]

@@ -5,14 +5,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from skinjax import config as configs
-from skinjax import explain, explained, kinds, rundir, train
-from skinjax.data import images
+from skinjax import evaluate, explain, kinds, rundir, train
+from skinjax.data import choosing, images
+from skinjax.engine.mesh import Mesh
+from skinjax.explainers import compiled
 from skinjax.predictions import Predictions
+from skinjax.relevance import checks, explained
+from skinjax.relevance import parts as parts_of
 from tests.helpers import call, flags, shrink, small_run
 
 CONSTANT = 'tests.explainers.constant'
@@ -72,9 +76,11 @@ def test_maps_are_those_of_the_explainer(source, work):
     assert found.maps.dtype == np.float16 and found.maps.shape == (10, 32, 32)
     plain = train.load_data(rundir.load_run(source)).splits['plain']
     assert set(found.table.ids) <= set(plain.ids)
-    one = jax.jit(lambda *given: explain._heat(setting, setting.variables, *given))
+    build = configs.find('explainers', 'grad_cam').build
+    one = compiled(build(setting.config.explainer), setting.mapper.subject)
     for row, (image, target) in enumerate(zip(pixels(found), targets(found), strict=True)):
-        want = np.asarray(one(image[None], target[None]))[0]
+        images = setting.net.images(jnp.asarray(image[None]))
+        want = np.asarray(one(setting.variables, images, target[None]).sum(-1))[0]
         assert np.abs(want).max() == pytest.approx(found.table.columns['scale'][row], rel=1e-4)
         assert want.sum() == pytest.approx(found.table.columns['total'][row], rel=1e-3, abs=1e-5)
         scale = found.table.columns['scale'][row] or 1
@@ -91,6 +97,21 @@ def targets(found: explained.Explained) -> np.ndarray:
     return found.table.columns['target'].astype(np.int32)
 
 
+def test_maps_of_any_records_and_classes(source):
+    """As audits make them: the same whatever batch an image is in, one program for all."""
+    config, run = settings(source, 'integrated_gradients', {'steps': 2}), rundir.load_run(source)
+    mesh = Mesh.create('jit', 1)
+    data, _, _, variables = evaluate.restore(source, run, mesh)
+    heat = explain.mapper(config.explainer, run, data, variables, mesh, 4)
+    records, classes = data.splits['plain'].select(np.arange(6)), np.array([0, 1, 1, 0, 0, 1])
+    maps = heat(records, classes)
+    assert maps.shape == (6, 32, 32) and maps.dtype == np.float32
+    rows = np.array([5, 2])
+    assert np.allclose(heat(records.select(rows), classes[rows]), maps[rows], rtol=1e-4, atol=1e-6)
+    # One logit for both classes.
+    assert np.allclose(heat(records, 1 - classes), -maps, rtol=1e-4, atol=1e-6)
+
+
 def test_the_table_is_that_of_the_predictions(source, work):
     table = explained.read(work).table
     known = Predictions.read_csv(source / 'predictions' / 'plain.csv')
@@ -104,6 +125,34 @@ def test_the_table_is_that_of_the_predictions(source, work):
     assert table.columns['target'].tolist() == called.tolist()
     logit = np.log(table.positive / (1 - table.positive))
     assert np.allclose(table.columns['score'], np.where(called, logit, -logit), atol=1e-4)
+
+
+def test_checks_run_in_batches_of_the_maps_by_the_same_program(source, work):
+    setting = explain.prepare(settings(source, batch_size=4, devices=1, faithfulness=6))
+    found = explained.read(work)
+    curves = checks.faithfulness(setting, found.table, found.maps)['curves']
+    rows = choosing.some_of_each(found.table.labels, 6)
+    called = found.table.columns['target'][rows] == 1
+    chances = np.where(called, found.table.positive[rows], 1 - found.table.positive[rows])
+    for order in ('map', 'random'):
+        assert np.allclose(curves['deletion'][order][:, 0], chances, atol=1e-5)
+    facts: Any = setting.facts
+    assert setting.mapper.batch_size == 4 and facts._cache_size() == 1
+
+
+def test_what_is_called_is_judged_with_the_test_time_augmentation_of_the_run(source, monkeypatch):
+    trained = explained.trained
+    with monkeypatch.context() as patch:
+        turned = {'evaluate.tta': True}
+        patch.setattr(explained, 'trained', lambda c: configs.override(trained(c), turned))
+        setting = explain.prepare(settings(source, devices=1))
+    images = np.stack([setting.records.read(row)['image'] for row in range(4)])
+    one, other = (
+        setting.facts(setting.variables, jnp.asarray(x), jnp.zeros(4, jnp.int32))
+        for x in (images, images[:, ::-1])
+    )
+    assert np.allclose(one['chances'], other['chances'], atol=1e-6)
+    assert not np.allclose(one['score'], other['score'], atol=1e-4)  # that of the image itself
 
 
 def test_a_stopped_run_continues_with_what_is_missing(source, work, tmp_path, monkeypatch):
@@ -123,12 +172,12 @@ def test_a_stopped_run_continues_with_what_is_missing(source, work, tmp_path, mo
     assert sorted(p.name for p in parts.glob('*.npz')) == ['000000000.npz', '000000004.npz']
     before = (parts / '000000004.npz').stat().st_mtime_ns
 
-    def late(folder: Path) -> list[Path]:
-        found = sorted(folder.glob('[0-9]*.npz'))
+    def late(workdir: Path) -> list[Path]:
+        found = sorted((workdir / 'parts').glob('[0-9]*.npz'))
         assert found[1].stat().st_mtime_ns == before
         return found
 
-    monkeypatch.setattr(explain, '_parts', late)
+    monkeypatch.setattr(parts_of, 'found', late)
     explain.run(settings(source), tmp_path / 'w')
     for name in ('maps.npy', 'explained.csv', 'report.html'):
         one, other = ((folder / name).read_bytes() for folder in (work, tmp_path / 'w'))

@@ -1,5 +1,7 @@
 """Kind 'generate': a data set on disk that trains as the original does."""
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 from skinjax import config as configs
-from skinjax import generate, kinds, recipes, train
+from skinjax import generate, kinds, making, recipes, train
 from tests.helpers import SMALL, small_run
 
 SIZES = {'data.n_train': 48, 'data.n_val': 16, 'data.n_test': 16, 'data.image_size': 32}
@@ -37,6 +39,29 @@ def test_the_work_directory_is_the_data_set(written, capsys):
     assert len(list((written / 'images').iterdir())) == 48 + 16 + 5 * 16
     again = generate.run(settings(SIZES), written)
     assert 'is done' in capsys.readouterr().out and again['data']['name'] == 'synthetic'
+
+
+def test_interrupted_at_the_keyboard(written, tmp_path, monkeypatch, capsys):
+    update, work = making.Progress.update, tmp_path / 'w'
+
+    def interrupt(self, step, text=''):
+        update(self, step, text)
+        if step == 64:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(making.Progress, 'update', interrupt)
+        with pytest.raises(SystemExit) as stop:
+            generate.run(settings(SIZES), work)
+    assert stop.value.code == 128 + signal.SIGINT
+    assert 'the same command continues from here' in capsys.readouterr().out
+    first = {path.name: path.stat().st_mtime_ns for path in (work / 'images').iterdir()}
+    assert 64 <= len(first) < 144 and not (work / 'records.csv').exists()
+    generate.run(settings(SIZES), work)
+    after = {path.name: path.stat().st_mtime_ns for path in (work / 'images').iterdir()}
+    assert first.items() <= after.items()
+    for path in [*(written / 'images').iterdir(), written / 'records.csv']:
+        assert path.read_bytes() == (work / path.relative_to(written)).read_bytes()
 
 
 def test_training_on_it_gives_the_figures_of_the_source(written, tmp_path):

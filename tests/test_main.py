@@ -1,29 +1,65 @@
 """The command line, as users call it."""
 
-import time
+import resource
+import subprocess
+import sys
 
 import pytest
 
-from tests.helpers import SMALL, call, flags
+from skinjax import experiments, main
+from skinjax.engine import startup
+from tests.helpers import SMALL, call, environment, flags
 
 FLAGS = flags(SMALL)
 
 
-def test_help_is_quick_and_names_the_flags():
-    times = []
+def quickest(*arguments):
+    """What the program did, and the least seconds of a core that it took in several calls."""
+    used = []
     for _ in range(4):
-        start = time.perf_counter()
-        done = call('--help')
-        times.append(time.perf_counter() - start)
-    assert '--workdir' in done.stdout and '--config' in done.stdout
-    assert min(times) < 0.5
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = call(*arguments, COLUMNS='120')
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+    return done, min(used)
+
+
+@pytest.mark.parametrize('flag', ['--help', '-h'])
+def test_help_is_quick_and_names_experiments_kinds_and_flags(flag):
+    done, seconds = quickest(flag)
+    assert done.returncode == 0 and not done.stderr and seconds < 0.3
+    for text in ('  --workdir:', '  --config:', '\n  clgr   ', '\n  audit   ', 'skinjax:clgr\n'):
+        assert text in done.stdout
+
+
+def test_nothing_large_is_imported_for_help():
+    code = 'import sys, skinjax.main; sys.exit(bool({"jax", "numpy"} & set(sys.modules)))'
+    assert subprocess.run([sys.executable, '-c', code], env=environment()).returncode == 0
+
+
+def test_without_arguments_it_says_what_to_do_and_that_nothing_was_done():
+    done, seconds = quickest()
+    assert done.returncode == 2 and not done.stdout and seconds < 0.5
+    assert done.stderr == experiments.overview(120) + '\n'
+
+
+def test_a_name_has_the_work_directory_of_its_file():
+    """So that either continues what the other has begun."""
+    for given in ('skinjax:clgr:isic2017', 'configs/clgr.py:isic2017'):
+        for words in ([f'--config={given}'], ['--config', given], [f'-config={given}']):
+            found = main._located(['main', *words, '--config.seed=1'])
+            workdir = startup.default_workdir(main._config_argument(found))
+            assert workdir == 'runs/clgr_isic2017'
+            assert len(found) == len(words) + 2 and found[-1] == '--config.seed=1'
 
 
 @pytest.mark.parametrize(
     ('arguments', 'text'),
     [
-        ([], 'error: no --config given: try --config=configs/clgr.py'),
-        (['--config=configs/nothing.py'], 'nothing.py'),
+        ([], 'error: no --config given: try --config=skinjax:clgr'),
+        (['--config=configs/nothing.py'], "no file 'configs/nothing.py'; skinjax:NAME finds"),
+        (['--config=configs/clg.py'], 'did you mean configs/clgr.py?'),
+        (['--config=skinjax:clg:isic2017'], 'did you mean clgr?'),
         (['--config=configs/clgr.py', '--config.optimizer.lerning_rate=1'], 'learning_rate'),
         (['--config=configs/clgr.py:isic2021'], "py:isic2021: unknown variant 'isic2021' of clgr"),
         (['--config=configs/clgr.py:mclass'], 'py:mclass: mclass is only tested on: judge a'),

@@ -46,7 +46,7 @@ def build(config: Any) -> Audit:
     if config.source not in SOURCES:
         raise ValueError(f'source {config.source!r}: {choices(config.source, SOURCES)}')
     if config.source != 'synthetic' and not config.root:
-        raise ValueError(f'source {config.source!r} needs a folder: --config.audit.root=FOLDER')
+        raise ValueError(f'source {config.source!r} needs a folder: --config.root=FOLDER')
     least = 0 if config.source == 'isic2017' else 1
     if config.n < least:
         raise ValueError(f'config.audit.n is {config.n}, expected at least {least}')

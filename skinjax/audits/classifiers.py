@@ -1,9 +1,9 @@
-"""Classifiers as audits see them, and what they say of images without and with artefacts."""
+"""Classifiers as audits see them: runs with their own data, or with those of an audit."""
 
 import dataclasses
 import functools
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,17 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from skinjax import config as configs
-from skinjax import evaluate, explain, explained, rundir, tasks
-from skinjax.audits.switches import Called
+from skinjax import evaluate, explain, rundir, tasks
 from skinjax.data import groups, mixing
 from skinjax.data.records import DataSet, Records, choices
-from skinjax.editors import insert
 from skinjax.engine.mesh import Mesh
 from skinjax.measures import choose_threshold
 from skinjax.predictions import Predictions
+from skinjax.relevance import explained
 from skinjax.tasks import classification
 
-SPREAD = 0.1  # by which frames of different masks differ
-_PLAIN = {'splits': (), 'purify': '', 'probe_split': ''}  # options of a run that are not repeated
+# Options of a run that are not repeated.
+_PLAIN = {'splits': (), 'purify': '', 'insert': (), 'probe_split': ''}
 
 Say = Callable[[Records], tuple[Predictions, Float[np.ndarray, 'n d'] | None]]
 Heat = Callable[[Records, Integer[np.ndarray, ' n']], Float[np.ndarray, 'n h w']]
@@ -40,6 +39,8 @@ class Classifier:
         threshold: of two classes.
         say: records -> their prediction table, and features where they are known.
         explain: (records, class of each) -> relevance of pixels for that class, of any scale.
+        pictures: the same for classifiers that get the same picture for the same id; '': like no
+            other's.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Classifier:
     threshold: float
     say: Say
     explain: Heat | None = None
+    pictures: str = ''
 
     def predict(self, records: Records) -> Predictions:
         """The prediction table of some records."""
@@ -56,12 +58,12 @@ class Classifier:
 
 
 def of_run(name: str, config: Any) -> Classifier:
-    """The run in `config.init_from` with its own data and its threshold, and an explainer.
+    """The run in `config.init_from` with its own data and its threshold, and perhaps an explainer.
 
     Args:
         name: of the classifier.
         config: with `init_from`, `root` (replaces that of the data), `devices`, `split` ('' is
-            test, or else plain), and `explainer`, the section of one.
+            test, or else plain), and perhaps `explainer`, the section of one.
 
     Raises:
         ValueError: it is no finished run of classification, or the data have no such split.
@@ -75,8 +77,10 @@ def of_run(name: str, config: Any) -> Classifier:
     mesh = Mesh.create('jit', config.devices)
     data, objective, _, variables = evaluate.restore(path, trained, mesh)
     predict = classification.Predictor(trained, objective, mesh)
-    size = trained.evaluate.batch_size
-    heat = explain.mapper(config.explainer, trained, data, variables, mesh, min(size, 32))
+    heat = None
+    if 'explainer' in config:
+        size = min(trained.evaluate.batch_size, 32)
+        heat = explain.mapper(config.explainer, trained, data, variables, mesh, size)
     return Classifier(
         name,
         trained.data.image_size,
@@ -85,7 +89,13 @@ def of_run(name: str, config: Any) -> Classifier:
         results['threshold']['value'],
         functools.partial(predict, variables),
         heat,
+        _pictures(trained),
     )
+
+
+def _pictures(trained: Any) -> str:
+    """Runs of which this is the same read the same pictures."""
+    return json.dumps([trained.seed, configs.to_json(trained.data)], sort_keys=True)
 
 
 def _finished(field: str, path: Path) -> dict[str, Any]:
@@ -119,7 +129,8 @@ def restore(name: str, path: Path, config: Any) -> Classifier:
     records = split_of(data, config.test, 'test')
     threshold = earlier.results['threshold']
     say = functools.partial(judge.predict, variables)
-    one = Classifier(name, section.image_size, data, records, threshold['value'], say)
+    value, pictures = threshold['value'], _pictures(trained)
+    one = Classifier(name, section.image_size, data, records, value, say, None, pictures)
     if len(data.classes) == 2 and trained.evaluate.tta != earlier.config.evaluate.tta:
         val = one.predict(data.splits['val'])
         chosen = choose_threshold(val.labels, val.positive, threshold['rule'])
@@ -162,56 +173,26 @@ def split_of(data: DataSet, name: str, field: str) -> Records:
 
 
 def same_rows(classifiers: Sequence[Classifier]) -> None:
-    """ValueError if not all are judged on the same images, as a paired comparison needs."""
+    """Raise ValueError unless all judge the same images, labels and classes, as pairs need."""
     first = classifiers[0]
     for other in classifiers[1:]:
-        if not np.array_equal(first.records.ids, other.records.ids):
+        both = f'config.audit.runs: {first.name} and {other.name}'
+        known, also = first.data.classes, other.data.classes
+        # Of two classes the positive one counts: the other may be 'nevus' or 'benign'.
+        meant, too = (names[1:] if len(names) == 2 else names for names in (known, also))
+        if tuple(meant) != tuple(too):
             raise ValueError(
-                f'config.audit.runs: {first.name} and {other.name} were trained with different '
-                'seeds, and by these the data are divided differently: their test images are not '
-                'the same; give runs of one seed'
+                f'{both} know different classes: {", ".join(known)}, and {", ".join(also)}; give '
+                'runs of the same classes in the same order'
             )
-
-
-def call(
-    classifiers: Sequence[Classifier],
-    kinds: Sequence[str],
-    masks: int,
-    seed: int,
-    told: Callable[[int], None] = lambda done: None,
-) -> list[Called]:
-    """What each classifier says of its images, and of the same with each kind, `masks` times.
-
-    Insertions are keyed by the id of the image, and `seed` + mask; those of one mask are the same
-    for all classifiers.
-    """
-    shared, done = Counter(one.size for one in classifiers), 0
-    clean, biased = {}, {one.name: {kind: [] for kind in kinds} for one in classifiers}
-    for one in classifiers:
-        clean[one.name] = one.predict(one.records)
-        told(done := done + 1)
-    for kind in kinds:
-        for mask in range(masks):
-            options = insert.options(kind=kind, seed=seed + mask, spread=SPREAD)
-            marked: dict[int, Records] = {}
-            for one in classifiers:
-                if one.size not in marked:
-                    records = insert.inserted(one.records, options)
-                    marked[one.size] = records.cached() if shared[one.size] > 1 else records
-                biased[one.name][kind].append(one.predict(marked[one.size]))
-                told(done := done + 1)
-    return [
-        Called(one.name, one.threshold, clean[one.name], biased[one.name]) for one in classifiers
-    ]
-
-
-def write(called: Sequence[Called], folder: Path) -> None:
-    """Writes every prediction table: FOLDER/CLASSIFIER/clean.csv, and KIND_MASK.csv."""
-    for one in called:
-        tables: Mapping[str, Predictions] = {'clean': one.clean} | {
-            f'{kind}_{mask}': table
-            for kind, masks in one.biased.items()
-            for mask, table in enumerate(masks)
-        }
-        for name, table in tables.items():
-            table.write_csv(folder / one.classifier / f'{name}.csv')
+        mine, others = first.records, other.records
+        if not np.array_equal(mine.ids, others.ids):
+            raise ValueError(
+                f'{both} do not judge the same images: they were trained with different seeds, by '
+                'which data are divided, or with other data; give runs of one seed and one data set'
+            )
+        if (wrong := np.flatnonzero(mine.labels != others.labels)).size:
+            raise ValueError(
+                f'{both} have different labels for {wrong.size} of {len(mine)} images, the first '
+                f'of them {str(mine.ids[wrong[0]])!r}: give runs of one data set and task'
+            )

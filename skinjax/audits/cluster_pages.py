@@ -2,31 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import cv2
 import numpy as np
 
-from skinjax import figures, heatmaps
+from skinjax import document, figures
 from skinjax.audits import pages
-from skinjax.data import images
-from skinjax.data.records import Records
+from skinjax.audits.seen import Part, Seen
+from skinjax.data import choosing, images
+from skinjax.discovery.enrichment import SURE
 from skinjax.document import Figure, Section, Table
-from skinjax.explained import Explained
 from skinjax.pictures import embed
+from skinjax.relevance import heatmaps
 
-if TYPE_CHECKING:
-    from skinjax.audits.clusters import Part
-
-SURE = 0.05  # q up to which an enrichment is listed in the report
 MOST = 40  # rows of a table, clusters pictured of a class
 SIDE = 112  # pixels of an exemplar
 
 
 def sections(
     config: Any,
-    found: Explained,
-    records: Records,
-    parts: Sequence['Part'],
+    seen: Seen,
+    parts: Sequence[Part],
     results: Mapping[str, Any],
     workdir: Path,
 ) -> list[Section]:
@@ -34,13 +31,12 @@ def sections(
 
     Args:
         config: of the audit.
-        found: maps and their images.
-        records: of the images.
+        seen: maps and their images.
         parts: the clusters.
         results: as in results.json.
         workdir: where figures go.
     """
-    gaps, listed = _gaps(results['classes']), _clusters(parts, found, results['enrichment'])
+    gaps, listed = _gaps(results['classes']), _clusters(parts, seen, results['enrichment'])
     tables = _enrichment(results)
     pages.say([gaps, listed, *tables])
     text = (
@@ -53,7 +49,7 @@ def sections(
         'after Benjamini and Hochberg, over all rows. ARI: adjusted Rand index, 1 for the same '
         'division and 0 for chance.'
     )
-    shown = _exemplars(config, found, records, parts, workdir)
+    shown = _exemplars(config, seen, parts, workdir)
     return [
         Section('Clusters', text, [gaps, listed], drawn),
         Section('What the clusters have in common', told, tables),
@@ -75,9 +71,9 @@ def _gaps(classes: Mapping[str, Mapping[str, Any]]) -> Table:
     return Table('Eigengaps', header, rows)
 
 
-def _clusters(parts: Sequence['Part'], found: Explained, rows: Sequence[Any]) -> Table:
+def _clusters(parts: Sequence[Part], seen: Seen, rows: Sequence[Any]) -> Table:
     """Size, errors and score of each cluster, and in what it is richer than the others."""
-    body, table = [], found.table
+    body, table = [], seen.table
     wrong = table.columns['predicted'] != table.labels
     for part in parts:
         for cluster in range(min(part.clustering.count, MOST)):
@@ -87,7 +83,7 @@ def _clusters(parts: Sequence['Part'], found: Explained, rows: Sequence[Any]) ->
                 for row in sorted(rows, key=lambda row: row['p'])
                 if (row['class'], row['cluster']) == (part.name, cluster)
                 and row['q'] <= SURE
-                and row['odds'] > 1
+                and row['more']
             ]
             score = float(table.columns['score'][mine].mean())
             cells = [part.name, cluster, len(mine), float(wrong[mine].mean()), score]
@@ -109,14 +105,21 @@ def _enrichment(results: Mapping[str, Any]) -> list[Table]:
             [[row[key] for key in keys] for row in sure[:MOST]],
         )
     ]
-    keys = ('class', 'flag', 'n', 'ari', 'value', 'cluster', 'cluster_ari', 'precision', 'recall')
-    header = ('class', 'flag', 'images', 'ARI', 'value', 'richest cluster', 'its ARI')
-    rows = [[row[key] for key in keys] for row in results['agreement']]
-    caption = 'Do the clusters, or the one of them that is richest in it, divide images as a flag?'
+    keys = ('joint_ari', 'precision', 'recall')
+    header = ('class', 'flag', 'images', 'ARI', 'value', 'clusters rich in it', 'their ARI')
+    rows = [
+        [
+            *(row[key] for key in ('class', 'flag', 'n', 'ari', 'value')),
+            ', '.join(map(str, row['clusters'] or ())) or None,
+            *(row[key] for key in keys),
+        ]
+        for row in results['agreement']
+    ]
+    caption = 'Do all clusters, or those that are rich in it together, divide images as a flag?'
     return [*tables, Table(caption, (*header, 'precision', 'recall'), rows)]
 
 
-def _eigenvalues(parts: Sequence['Part'], workdir: Path) -> Figure:
+def _eigenvalues(parts: Sequence[Part], workdir: Path) -> Figure:
     curves = {}
     for part in parts:
         values = part.clustering.eigenvalues
@@ -125,10 +128,10 @@ def _eigenvalues(parts: Sequence['Part'], workdir: Path) -> Figure:
     limits = (-0.02 * (highest or 1), 1.05 * (highest or 1))
     panels = {'the smallest eigenvalues': curves}
     image = figures.curves_figure(panels, 'number', 'eigenvalue', limits)
-    return pages.figure(workdir, 'eigenvalues', image, 'Eigenvalues of the graph of each class')
+    return document.figure(workdir, 'eigenvalues', image, 'Eigenvalues of the graph of each class')
 
 
-def _views(parts: Sequence['Part'], workdir: Path) -> Figure:
+def _views(parts: Sequence[Part], workdir: Path) -> Figure:
     panels = {}
     for part in parts:
         labels = part.clustering.labels
@@ -138,42 +141,48 @@ def _views(parts: Sequence['Part'], workdir: Path) -> Figure:
             named[k]: part.view[labels == k] for k in np.unique(labels)[: MOST + 1].tolist()
         }
     alt = 'A t-SNE view of the images of each class, by cluster'
-    return pages.figure(workdir, 'views', figures.scatter_figure(panels), alt)
+    return document.figure(workdir, 'views', figures.scatter_figure(panels), alt)
 
 
-def _exemplars(
-    config: Any, found: Explained, records: Records, parts: Sequence['Part'], workdir: Path
-) -> list[Figure]:
+def _exemplars(config: Any, seen: Seen, parts: Sequence[Part], workdir: Path) -> list[Figure]:
     drawn = []
     for k, part in enumerate(parts):
         strips: dict[str, list[np.ndarray]] = {}
         for cluster in range(min(part.clustering.count, MOST)):
             rows = part.rows[part.members(cluster)]
-            pictures, maps = _pictures(found, records, rows, config.exemplars)
+            pictures, maps = _pictures(seen, rows, config.exemplars)
             strips[f'{part.name}, cluster {cluster} ({len(rows)} images)'] = pictures
             strips[' ' * (cluster + 1)] = maps
         if strips:
             alt = f'Images and maps of the clusters of {part.name}'
             name = f'exemplars_{k}'
-            pages.figure(workdir, name, figures.strips_figure(strips), alt)
+            document.figure(workdir, name, figures.strips_figure(strips), alt)
             drawn.append(Figure(embed(workdir / 'figures' / f'{name}.png'), alt, alt))
     return drawn
 
 
 def _pictures(
-    found: Explained, records: Records, rows: np.ndarray, count: int
+    seen: Seen, rows: np.ndarray, count: int
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Mean image and the first images, mean map and the first maps over their images."""
-    signed, some = bool(found.results['signed']), rows[: max(count, 1)].tolist()
-    seen = [records.read(row)['image'] for row in some]
+    some = rows[: max(count, 1)].tolist()
+    shown = [seen.records.read(row)['image'] for row in some]
     # The mean of a few hundred says what that of all would.
-    spread = heatmaps.evenly(rows, 200)
-    mean = np.mean([records.read(row)['image'] for row in spread.tolist()], axis=0)
-    heat = np.mean([found.maps[row].astype(np.float32) for row in spread.tolist()], axis=0)
-    pictures = [mean.round().astype(np.uint8), *seen]
-    maps = [heatmaps.coloured(heat, signed=signed)]
+    spread = choosing.evenly(rows, 200)
+    mean = np.mean([seen.records.read(row)['image'] for row in spread.tolist()], axis=0)
+    heat = np.mean([seen.maps[row].astype(np.float32) for row in spread.tolist()], axis=0)
+    pictures = [mean.round().astype(np.uint8), *shown]
+    maps = [heatmaps.coloured(heat, signed=seen.signed)]
     maps += [
-        heatmaps.overlay(image, found.maps[row], signed=signed)
-        for image, row in zip(seen, some, strict=True)
+        heatmaps.overlay(image, _sized(seen.maps[row], image), signed=seen.signed)
+        for image, row in zip(shown, some, strict=True)
     ]
     return [images.fit(one, SIDE) for one in pictures], [images.fit(one, SIDE) for one in maps]
+
+
+def _sized(heat: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """A map as large as its image; those of stages or cells are smaller."""
+    if heat.shape == image.shape[:2]:
+        return heat
+    size = (image.shape[1], image.shape[0])
+    return cv2.resize(heat.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)

@@ -1,4 +1,4 @@
-"""Clusters of what a classifier looks at: from the maps of a run of kind 'explain' to a report.
+"""Clusters of what a classifier looks at: from its maps of relevance to a report.
 
 What SpRAy and GEBI share; how they divide the images of a class is given as a function.
 """
@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
-from skinjax import explained
 from skinjax.audits import cluster_pages, pages
-from skinjax.data import detected
+from skinjax.audits.flags import Flags, known_flags
+from skinjax.audits.seen import Part, Seen
 from skinjax.data.records import Records, choices
 from skinjax.data.writing import write_csv
 from skinjax.discovery import enrichment, spectral, view
 from skinjax.discovery.graph import Points
 from skinjax.discovery.spectral import Clustering
 from skinjax.document import Section
-from skinjax.explained import Explained
+from skinjax.relevance import explained
 
 BY = ('target', 'label', 'predicted', 'all')
 DEFAULTS: dict[str, Any] = {
@@ -39,31 +39,6 @@ CLASS = 'true class'
 Audit = Callable[[Path], tuple[dict[str, Any], list[Section]]]
 # (maps, records of the same rows) -> their clusters, and the points that these are made of.
 Divide = Callable[[Iterable[np.ndarray], Records], tuple[Clustering, Points]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """The images that are clustered together.
-
-    Attributes:
-        name: of their class, or 'all'.
-        rows: of the explained images.
-        clustering: of them.
-        points: by which they were clustered.
-        view: in two dimensions.
-    """
-
-    name: str
-    rows: Int[np.ndarray, ' n']
-    clustering: Clustering
-    points: Points
-    view: Float[np.ndarray, 'n 2']
-
-    def members(self, cluster: int) -> Int[np.ndarray, ' m']:
-        """Places within the part, those nearest to the middle of the cluster first."""
-        inside = np.flatnonzero(self.clustering.labels == cluster)
-        own = self.points[inside]
-        return inside[np.argsort(((own - own.mean(axis=0)) ** 2).sum(axis=1), kind='stable')]
 
 
 def check(config: Any) -> None:
@@ -95,129 +70,154 @@ def audit(config: Any, divide: Divide, text: str) -> Audit:
     check(config)
 
     def run(workdir: Path) -> tuple[dict[str, Any], list[Section]]:
-        found = explained.read(config.maps)
-        records = found.records()
-        flags, names = flags_of(config, found, records)
-        parts, remarks = [], []
-        for name, rows in groups(config, found):
-            if len(rows) < (least := max(spectral.FEWEST, config.clusters)):
-                remarks.append(f'{name}: {len(rows)} images, of which at least {least} are needed.')
-                continue
-            part = _part(config, name, rows, found, records, divide)
-            parts.append(part)
-            remarks += [f'{name}: {note}' for note in part.clustering.notes]
+        seen = Seen.of(explained.read(config.maps))
+        results, sections, parts = examined(config, seen, divide, text, workdir)
         if not parts:
-            raise ValueError(f'{config.maps} has too few images to cluster: {" ".join(remarks)}')
-        return _report(config, found, records, parts, (flags, names), text, remarks, workdir)
+            why = ' '.join(results['remarks'])
+            raise ValueError(f'{config.maps} has too few images to cluster: {why}')
+        return results, sections
 
     return run
 
 
-def groups(config: Any, found: Explained) -> Iterator[tuple[str, Int[np.ndarray, ' n']]]:
+def examined(
+    config: Any,
+    seen: Seen,
+    divide: Divide,
+    text: str,
+    workdir: Path,
+    flags: Flags | None = None,
+) -> tuple[dict[str, Any], list[Section], list[Part]]:
+    """The clusters of `seen`: a block of results.json, sections of a report, and the clusters.
+
+    Where no class has enough images there are neither sections nor clusters, and the remarks say
+    why. Writes clusters.csv, enrichment.csv and figures into `workdir`.
+
+    Args:
+        config: as of `audit`; `maps` is not read.
+        seen: the images.
+        divide, text: as of `audit`.
+        workdir: of the audit.
+        flags: what is known of the images, if it has been found out already.
+    """
+    chosen = list(groups(config, seen))
+    parts, remarks = [], []
+    for name, rows in chosen:
+        if len(rows) < (least := max(spectral.FEWEST, config.clusters)):
+            remarks.append(f'{name}: {len(rows)} images, of which at least {least} are needed.')
+            continue
+        part = _part(config, name, rows, seen, divide)
+        parts.append(part)
+        remarks += [f'{name}: {note}' for note in part.clustering.notes]
+    if not parts:
+        return {'classes': {}, 'enrichment': [], 'agreement': [], 'remarks': remarks}, [], []
+    rows = np.concatenate([part.rows for part in parts])
+    known = flags_of(config, seen, rows) if flags is None else with_calls(config, seen, flags)
+    results, sections = _report(config, seen, parts, known, text, remarks, workdir)
+    return results, sections, parts
+
+
+def groups(config: Any, seen: Seen) -> Iterator[tuple[str, Int[np.ndarray, ' n']]]:
     """Names of classes and the rows that are clustered together."""
-    table = found.table
+    table = seen.table
     if config.by == 'all':
         yield 'all', _sample(np.arange(len(table)), config.n, config.seed)
         return
     codes = table.labels if config.by == 'label' else table.columns[config.by]
     for code in np.unique(codes).tolist():
         rows = np.flatnonzero(codes == code)
-        yield found.classes[code], _sample(rows, config.n, config.seed)
+        yield seen.classes[code], _sample(rows, config.n, config.seed)
 
 
 def _sample(rows: Int[np.ndarray, ' n'], n: int, seed: int) -> Int[np.ndarray, ' k']:
     return np.sort(np.random.default_rng(seed).permutation(rows)[: n or None])
 
 
-def _part(
-    config: Any,
-    name: str,
-    rows: Int[np.ndarray, ' n'],
-    found: Explained,
-    records: Records,
-    divide: Divide,
-) -> Part:
-    maps = (found.maps[row] for row in rows)
-    clustering, points = divide(maps, records.select(rows))
+def _part(config: Any, name: str, rows: Int[np.ndarray, ' n'], seen: Seen, divide: Divide) -> Part:
+    maps = (seen.maps[row] for row in rows)
+    clustering, points = divide(maps, seen.records.select(rows))
     place = view.tsne(points, clustering.vectors[:, 1:3], config.perplexity, config.seed)
     return Part(name, rows, clustering, points, place)
 
 
-def flags_of(
-    config: Any, found: Explained, records: Records
-) -> tuple[dict[str, np.ndarray], dict[str, Sequence[str]]]:
-    """What is known of the images: name -> value of each (-1 unknown), and names of values.
-
-    Bias variables of the data, what the detectors find if they are asked, whether the image was
-    called wrongly, and its true class.
+def flags_of(config: Any, seen: Seen, rows: Int[np.ndarray, ' k']) -> Flags:
+    """What is known of the images: bias variables of the data, what the detectors find at `rows`
+    if they are asked, the true class, and whether the image was called wrongly.
     """
-    table = found.table
-    flags: dict[str, np.ndarray] = dict(table.bias)
-    names: dict[str, Sequence[str]] = {name: found.bias[name] for name in flags}
-    if config.detect:
-        rows = np.arange(len(records))
-        columns = detected.table(records, rows, config.threads)
-        for name, variable in detected.variables(columns, rows, len(rows)).items():
-            flags[name], names[name] = variable.codes, variable.values
-    flags[WRONG] = (table.columns['predicted'] != table.labels).astype(np.int32)
-    names[WRONG] = ('no', 'yes')
-    flags[CLASS], names[CLASS] = table.labels, found.classes
-    return flags, names
+    threads = config.threads if config.detect else 0
+    return with_calls(config, seen, known_flags(seen.records, seen.bias, rows, threads))
+
+
+def with_calls(config: Any, seen: Seen, flags: Flags) -> Flags:
+    """Flags, and the true class and whether the image was called wrongly.
+
+    The second is left out where it is the first by another name: among the images of two classes
+    that are called the same.
+    """
+    table, added = seen.table, {CLASS: (seen.table.labels, tuple(seen.classes))}
+    if len(seen.classes) > 2 or config.by in ('all', 'label'):
+        wrong = (table.columns['predicted'] != table.labels).astype(np.int32)
+        added[WRONG] = (wrong, ('no', 'yes'))
+    codes = {name: values for name, (values, _) in added.items()}
+    names = {name: of for name, (_, of) in added.items()}
+    return Flags({**flags.codes, **codes}, {**flags.names, **names})
 
 
 def enriched(
-    parts: Sequence[Part], flags: Mapping[str, np.ndarray], names: Mapping[str, Sequence[str]]
+    parts: Sequence[Part], flags: Flags
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """`enrichment.rows` of all parts, corrected together, and `enrichment.agreement`."""
-    rows, agreed = [], []
+
+    def given(part: Part) -> tuple[np.ndarray, dict[str, np.ndarray], Mapping[str, Sequence[str]]]:
+        mine = {name: values[part.rows] for name, values in flags.codes.items()}
+        return part.clustering.labels, mine, flags.names
+
+    rows = enrichment.corrected(
+        [{'class': part.name} | row for part in parts for row in enrichment.rows(*given(part))]
+    )
+    agreed = []
     for part in parts:
-        labels = part.clustering.labels
-        mine = {name: values[part.rows] for name, values in flags.items()}
-        found = enrichment.rows(labels, mine, names)
-        head = {'class': part.name}
-        rows += [head | row for row in found]
-        agreed += [head | row for row in enrichment.agreement(labels, mine, names, found)]
-    return enrichment.corrected(rows), agreed
+        own = [row for row in rows if row['class'] == part.name]
+        found = enrichment.agreement(*given(part), own)
+        agreed += [{'class': part.name} | row for row in found]
+    return rows, agreed
 
 
 def _report(
     config: Any,
-    found: Explained,
-    records: Records,
+    seen: Seen,
     parts: Sequence[Part],
-    known: tuple[dict[str, np.ndarray], dict[str, Sequence[str]]],
+    known: Flags,
     text: str,
     remarks: Sequence[str],
     workdir: Path,
 ) -> tuple[dict[str, Any], list[Section]]:
-    rows, agreed = enriched(parts, *known)
-    write_csv(
-        workdir / 'clusters.csv', [row for part in parts for row in _listed(part, found, known)]
-    )
+    rows, agreed = enriched(parts, known)
+    listed = [row for part in parts for row in _listed(part, seen, known)]
+    write_csv(workdir / 'clusters.csv', listed)
     pages.write(workdir / 'enrichment.csv', rows)
     for remark in remarks:
         print(remark, flush=True)
     results = {
-        'explainer': found.config.explainer.name,
-        'run': found.config.init_from,
+        **seen.source,
         'by': config.by,
         'seed': config.seed,
-        'classes': {part.name: _block(part, found) for part in parts},
+        'classes': {part.name: _block(part, seen) for part in parts},
         'enrichment': rows,
         'agreement': agreed,
         'remarks': list(remarks),
     }
-    first, *others = cluster_pages.sections(config, found, records, parts, results, workdir)
+    first, *others = cluster_pages.sections(config, seen, parts, results, workdir)
     first = dataclasses.replace(first, text='\n\n'.join((text, first.text, *remarks)))
     return results, [first, *others]
 
 
-def _block(part: Part, found: Explained) -> dict[str, Any]:
+def _block(part: Part, seen: Seen) -> dict[str, Any]:
     clustering = part.clustering
     sizes = np.bincount(clustering.labels[clustering.labels >= 0], minlength=clustering.count)
     return {
         'n': len(part.rows),
-        'zero': int((found.table.columns['scale'][part.rows] == 0).sum()),
+        'zero': int((seen.table.columns['scale'][part.rows] == 0).sum()),
         'parts': clustering.parts,
         'eigenvalues': clustering.eigenvalues.tolist(),
         'gap_after': clustering.gap,
@@ -226,12 +226,9 @@ def _block(part: Part, found: Explained) -> dict[str, Any]:
     }
 
 
-def _listed(
-    part: Part, found: Explained, known: tuple[dict[str, np.ndarray], dict[str, Sequence[str]]]
-) -> Iterator[dict[str, Any]]:
+def _listed(part: Part, seen: Seen, known: Flags) -> Iterator[dict[str, Any]]:
     """A row for each image: where it is, and what is known of it."""
-    flags, names = known
-    cluster, table = part.clustering.labels.tolist(), found.table
+    cluster, table = part.clustering.labels.tolist(), seen.table
     for k, row in enumerate(part.rows.tolist()):
         yield {
             'id': str(table.ids[row]),
@@ -240,8 +237,5 @@ def _listed(
             'x': float(part.view[k, 0]),
             'y': float(part.view[k, 1]),
             'score': float(table.columns['score'][row]),
-            **{
-                name: names[name][int(values[row])] if values[row] >= 0 else ''
-                for name, values in flags.items()
-            },
+            **{name: known.text(name, row) for name in known.codes},
         }

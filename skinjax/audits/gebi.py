@@ -5,12 +5,12 @@ Reads the relevance maps of a run of kind 'explain' and their images (skinjax/di
 
 from typing import Any
 
-from skinjax.audits import clusters
-from skinjax.audits.clusters import Audit
+from skinjax.audits import clusters, pages
+from skinjax.audits.clusters import Audit, Divide
 from skinjax.discovery import gebi, spray
 
 DEFAULTS: dict[str, Any] = {**clusters.DEFAULTS, **gebi.DEFAULTS}
-_TEXT = (
+TEXT = (
     'Relevance maps and images went through an Isomap each; their coordinates, side by side, were '
     'divided by spectral clustering (GEBI, Mikołajczyk et al. 2021). Maps alone are alike where '
     'they have one shape, whatever is seen there. A cluster is a hypothesis: insert what its '
@@ -24,13 +24,24 @@ def build(config: Any) -> Audit:
     Raises:
         ValueError: no maps are named, or an option is out of range.
     """
+    return clusters.audit(config, divider(config), TEXT)
+
+
+def divider(config: Any) -> Divide:
+    """How maps and their images are divided.
+
+    Raises:
+        ValueError: an option is out of range.
+    """
     gebi.check(config)
 
     def divide(maps, records):
+        maps = pages.counted(maps, len(records), 'map')
         points = spray.preprocess(maps, config.size, config.absolute, config.normalise)
         pictures = (records.read(row)['image'] for row in range(len(records)))
+        pictures = pages.counted(pictures, len(records), 'image')
         seen = gebi.preprocess_images(pictures, config.size, config.channels)
         found = gebi.gebi(points, seen, config, config.seed)
         return found.clustering, found.points
 
-    return clusters.audit(config, divide, _TEXT)
+    return divide

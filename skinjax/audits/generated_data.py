@@ -8,21 +8,18 @@ runs        how many predictions of classifiers trained on real, mixed or genera
             when an artefact is inserted into every test image, and what F1 that costs
 """
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from skinjax import config as configs
-from skinjax.audits import classifiers, generated_images, pages, switch_tables, switches
+from skinjax.audits import classifiers, generated_images, insertion
+from skinjax.audits.folders import named_folders
 from skinjax.data import mixing
-from skinjax.data.records import COMMON, Records, choices
-from skinjax.document import Figure, Section
-from skinjax.editors import insert, overlays
+from skinjax.data.records import COMMON, choices
+from skinjax.document import Section
+from skinjax.editors import overlays
 from skinjax.engine.writer import Progress
-from skinjax.figures import image_grid, interval_bars
 
 
 def real_data(source: str = '') -> dict[str, Any]:
@@ -38,7 +35,7 @@ DEFAULTS: dict[str, Any] = {
     'test': '',  # of the real data, on which the runs are judged; '': 'test', or else 'plain'
     'n': 1000,  # images of each class and folder that are looked at, at most; 0: all
     'image_size': 0,  # at which all are looked at; 0: of the smallest generated images
-    'kinds': tuple(kind for kind in overlays.KINDS if kind != 'identity'),  # inserted artefacts
+    'kinds': overlays.PUBLISHED,  # inserted artefacts
     'masks': 5,  # insertions of each kind
     'tta': 'run',  # average the eight flips and transposes: on | off | run: as the run did
     'seed': 0,  # of the data, the choice of images and the insertions
@@ -88,35 +85,9 @@ def _check(config: Any) -> None:
             raise ValueError(f'config.audit.{field} is {config[field]}, expected at least {bound}')
     if config.tta not in (known := ('on', 'off', 'run')):
         raise ValueError(f'config.audit.tta is {config.tta!r}; {choices(config.tta, known)}')
-    if unknown := [kind for kind in config.kinds if kind not in overlays.KINDS]:
-        raise ValueError(
-            f'config.audit.kinds: no {unknown[0]!r}; {choices(unknown[0], overlays.KINDS)}'
-        )
+    insertion.check_kinds(config.kinds)
     if config.runs and not config.kinds:
         raise ValueError('config.audit.kinds is empty: name the artefacts to insert')
-
-
-def named_folders(text: str, field: str) -> dict[str, Path]:
-    """Name -> folder of 'real=runs/a,runs/b'; without a name it is that of the folder.
-
-    Raises:
-        ValueError: two have one name, or a name that is no file name.
-        FileNotFoundError: one does not exist.
-    """
-    found: dict[str, Path] = {}
-    for part in filter(None, (piece.strip() for piece in text.split(','))):
-        before, sign, after = part.partition('=')
-        path = Path((after if sign else before).strip())
-        name = before.strip() if sign else path.resolve().name
-        if not re.fullmatch(r'[\w.-]+', name) or name in found:
-            raise ValueError(
-                f'config.audit.{field}: {name!r} cannot be the name of {path}: expected another '
-                'one for each, of letters, digits, _ . and -: NAME=FOLDER'
-            )
-        if not path.is_dir():
-            raise FileNotFoundError(f'config.audit.{field}: {path}: no such folder')
-        found[name] = path
-    return found
 
 
 def _switches(
@@ -128,55 +99,12 @@ def _switches(
     first = restored[0]
     for path in folders.values():
         mixing.check_unseen(str(path), first.data)
-    kinds = tuple(config.kinds)
-    total = len(restored) * (1 + len(kinds) * config.masks)
+    total = len(restored) * (1 + len(config.kinds) * config.masks)
     with Progress(total, unit='split') as progress:
-        called = classifiers.call(restored, kinds, config.masks, config.seed, progress.update)
-    classifiers.write(called, workdir / 'predictions')
-    classes = first.data.classes
-    rows = switches.mask_rows(called, classes)
-    pages.write(workdir / 'switches.csv', rows)
-    found = switches.summary(
-        called, rows, first.records.groups, classes, config.bootstrap, config.seed
-    )
-    tables = switch_tables.tables(found)
-    pages.say(tables)
+        _, found = insertion.inserted(restored, config, workdir, progress.update)
     results = {
         'thresholds': {one.name: one.threshold for one in restored},
         'insertion_masks': config.masks,
         'switches': found,
     }
-    text = (
-        f'Every artefact was inserted {config.masks} times into each of {len(first.records)} test '
-        'images, by the editor `insert`; figures are means over the insertions, sd is between '
-        'them. Intervals: 95 %, bootstrap over images (groups undivided), paired. p: McNemar, over '
-        'the insertions; q: after Benjamini and Hochberg. Shifts are sizes of the change of a '
-        'probability in percentage points. F1 is that of the positive class, or the mean over more '
-        'than two.'
-    )
-    drawn = _switch_figures(found, first.records, kinds, config.seed, workdir)
-    return results, Section('Predictions that switch', text, tables, drawn)
-
-
-def _switch_figures(
-    found: list[dict[str, Any]], records: Records, kinds: Sequence[str], seed: int, workdir: Path
-) -> list[Figure]:
-    shares = {
-        f'{row["artefact"]}, {row["classifier"]}': row['switched']
-        for kind in kinds
-        for row in found
-        if row['artefact'] == kind
-    }
-    bars = interval_bars(shares, None, 'share of predictions that switch')
-    pictures, titles = [], []
-    for row in np.unique(np.linspace(0, len(records) - 1, 2).astype(int)).tolist():
-        for kind in ('identity', *kinds):
-            options = insert.options(kind=kind, seed=seed, spread=classifiers.SPREAD)
-            pictures.append(insert.inserted(records, options).read(row)['image'])
-            titles.append(kind if kind != 'identity' else str(records.ids[row]))
-    grid = image_grid(pictures, titles, 1 + len(kinds))
-    alt = 'Share of predictions that switch with each artefact, for each classifier'
-    return [
-        pages.figure(workdir, 'switched', bars, alt),
-        pages.figure(workdir, 'insertions', grid, 'Two images with each of the artefacts'),
-    ]
+    return results, insertion.section_of(found, first, config, workdir)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from skinjax import config as configs
+from skinjax import document
 from skinjax.audits import classifiers, pages, prevalence
 from skinjax.audits.prevalence import REAL, Looked
 from skinjax.data import generated, groups, mixing
@@ -157,7 +158,7 @@ def _prevalence_figures(
         if len(shares) > len(sets[0].names):  # otherwise there are real images alone
             picture = interval_bars(shares, counts, 'share of images', name)
             alt = f'Share of images of class {name} with each artefact, for each set of images'
-            figures.append(pages.figure(workdir, f'prevalence_{label}', picture, alt))
+            figures.append(document.figure(workdir, f'prevalence_{label}', picture, alt))
     alt = 'The images of each set with the highest score of each detector'
     picture = prevalence.examples(sets, count)
-    return [*figures, pages.figure(workdir, 'examples', picture, alt)]
+    return [*figures, document.figure(workdir, 'examples', picture, alt)]

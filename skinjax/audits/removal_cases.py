@@ -1,7 +1,6 @@
 """Pictures with an artefact, the same without it, and how much of each pixel it covers."""
 
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,10 +9,10 @@ from jaxtyping import Bool, Float, UInt8
 
 from skinjax.data import cameras, rendering
 from skinjax.data.records import choices
+from skinjax.editors import templates as cut_outs
 
 KINDS = ('hair', 'ruler', 'marking')
 COVERED, TOUCHED = 0.2, 0.02  # coverage from which a pixel must be found, and may be found
-TEMPLATES = Path('data') / 'artefacts'
 
 Image = UInt8[np.ndarray, 'h w 3']
 
@@ -77,38 +76,29 @@ def templates(root: Path) -> Iterator[Case]:
     Raises:
         FileNotFoundError: not the folder of the repository `dermatoscopic-artefact-insertion`.
     """
-    table = root / TEMPLATES / 'meta.json'
-    if not table.is_file():
-        raise FileNotFoundError(
-            f'{table}: no such file; --config.audit.root is the folder of the artefact templates '
-            'of Katsch et al. 2022'
-        )
-    entries = json.loads(table.read_text(encoding='utf-8'))['artefacts']
     clean = sorted((root / 'data' / 'test_images').glob('*.jpg'))
     count = 0
-    for entry in entries:
-        folder = root / TEMPLATES / entry['artefact_folder']
+    for entry in cut_outs.entries(root):
+        folder = root / cut_outs.PUBLISHED / entry['artefact_folder']
         files = sorted(folder.glob('*.png'))
         if entry['class'] == 'ruler' and entry['subclass'] == 'horizontal':
             with_it = next(f for f in files if 'without' not in f.stem)
             without = next(f for f in files if 'without' in f.stem)
-            photograph = root / TEMPLATES / entry['original_file']
-            yield _ruler(entry['name'], _read(with_it), _read(without), _read(photograph))
+            photograph = root / cut_outs.PUBLISHED / entry['original_file']
+            yield _ruler(
+                entry['name'],
+                cut_outs.read(with_it),
+                cut_outs.read(without),
+                cut_outs.read(photograph),
+            )
         elif entry['class'] == 'marking':
             for file in files:
                 path = clean[count % len(clean)]
-                lesion = _read(root / 'data' / 'test_masks' / f'{path.stem}.png')[..., 0] > 127
-                yield _marking(file, _read(path), lesion, entry['subclass'])
+                lesion = (
+                    cut_outs.read(root / 'data' / 'test_masks' / f'{path.stem}.png')[..., 0] > 127
+                )
+                yield _marking(file, cut_outs.read(path), lesion, entry['subclass'])
                 count += 1
-
-
-def _read(path: Path) -> Image:
-    import cv2
-
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f'{path}: not a readable image')
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8)
 
 
 def _ruler(
@@ -127,7 +117,7 @@ def _ruler(
 
 
 def _marking(file: Path, clean: Image, lesion: Bool[np.ndarray, 'h w'], subclass: str) -> Case:
-    cut = _read(file)
+    cut = cut_outs.read(file)
     height, width = (min(a, b) for a, b in zip(cut.shape[:2], clean.shape[:2], strict=True))
     top, left = (0, 0) if subclass == 'spot' else (
         (clean.shape[0] - height) // 2, (clean.shape[1] - width) // 2,

@@ -5,12 +5,12 @@ Reads the relevance maps of a run of kind 'explain' (skinjax/discovery/spray.py)
 
 from typing import Any
 
-from skinjax.audits import clusters
-from skinjax.audits.clusters import Audit
+from skinjax.audits import clusters, pages
+from skinjax.audits.clusters import Audit, Divide
 from skinjax.discovery import spray
 
 DEFAULTS: dict[str, Any] = {**clusters.DEFAULTS, **spray.DEFAULTS, 'least_clusters': 2}
-_TEXT = (
+TEXT = (
     'Relevance maps were reduced, and divided by spectral clustering of their nearest neighbours '
     '(SpRAy, Lapuschkin et al. 2019). A cluster is a way of looking: whether it is a shortcut is '
     'for a person to say, who sees the exemplars, and for an insertion to test.'
@@ -23,11 +23,20 @@ def build(config: Any) -> Audit:
     Raises:
         ValueError: no maps are named, or an option is out of range.
     """
+    return clusters.audit(config, divider(config), TEXT)
+
+
+def divider(config: Any) -> Divide:
+    """How maps are divided.
+
+    Raises:
+        ValueError: an option is out of range.
+    """
     spray.check(config)
 
     def divide(maps, records):
-        del records
+        maps = pages.counted(maps, len(records), 'map')
         points = spray.preprocess(maps, config.size, config.absolute, config.normalise)
         return spray.spray(points, config, config.seed), points
 
-    return clusters.audit(config, divide, _TEXT)
+    return divide

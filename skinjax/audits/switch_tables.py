@@ -1,45 +1,89 @@
-"""What `switches.summary` says, as tables."""
+"""What `switch_summary.summary` says, as tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from skinjax.audits.switches import SIZES, Row
+from skinjax.audits.switch_summary import QUALITIES
+from skinjax.audits.switches import Row
 from skinjax.document import Table
 
+INSERTED = 'Predictions that switch when an artefact is inserted'
 
-def tables(found: Sequence[Row]) -> list[Table]:
-    """Switches, shifts and F1; and switches and shifts by class."""
-    first = found[0]['classifier']
-    header = ('artefact', 'classifier', 'n', 'switched', 'sd', 'share switched')
-    header += (f'more than {first!r}', 'mean shift', 'sd ')
-    header += ('F1 clean', 'F1 biased', 'change', 'p', 'q')
-    keys = ('artefact', 'classifier', 'n', 'switched_images', 'switched_sd', 'switched', 'more')
-    keys += ('mean_abs', 'mean_abs_sd', 'f1_clean', 'f1_biased', 'f1_change', 'p', 'q')
+
+SHOWN = {'mean_abs': 'mean shift', 'max_abs': 'largest'}
+SIGNED = {'mean': 'signed mean', 'median': 'median', 'min': 'least'}
+QUALITY = {'clean': 'before', 'biased': 'after', 'sd': 'sd', 'change': 'change'}
+
+
+def tables(found: Sequence[Row], caption: str = INSERTED) -> list[Table]:
+    """Switches and shifts; precision, recall and F1; and switches and shifts by class."""
     names = dict.fromkeys(row['artefact'] for row in found)
     order = [row for name in names for row in found if row['artefact'] == name]
-    body = [[row[key] for key in keys] for row in order]
-    for cells, row in zip(body, order, strict=True):
-        if row['classifier'] == first:
-            cells[keys.index('more')] = None
-    split = [
+    captions = (caption, f'{caption}: precision, recall and F1')
+    by_class = f'{caption}, by class: as called before, and as it is'
+    return [
+        _switches(order, captions[0]),
+        _qualities(order, captions[1]),
+        _classes(order, by_class),
+    ]
+
+
+def _switches(found: Sequence[Row], caption: str) -> Table:
+    first = found[0]['classifier']
+    columns = {
+        'artefact': 'artefact',
+        'classifier': 'classifier',
+        'n': 'n',
+        'switched_images': 'switched',
+        'switched_sd': 'sd',
+        'switched': 'share switched',
+        'more': f'more than {first!r}',
+        'mean_abs': 'mean shift',
+        'mean_abs_sd': 'sd ',
+    }
+    if len({row['classifier'] for row in found}) == 1:  # there is none to compare it with
+        del columns['more']
+    tests = {'p': 'p right', 'q': 'q right', 'p_calls': 'p calls', 'q_calls': 'q calls'}
+    signed = {name: told for name, told in (SHOWN | SIGNED).items() if name != 'mean_abs'}
+    body = [
+        [
+            *(
+                None if key == 'more' and row['classifier'] == first else row[key]
+                for key in columns
+            ),
+            *(row['shifts'][name] for name in signed),
+            *(row[name] for name in tests),
+        ]
+        for row in found
+    ]
+    return Table(caption, (*columns.values(), *signed.values(), *tests.values()), body)
+
+
+def _qualities(found: Sequence[Row], caption: str) -> Table:
+    columns = {
+        f'{name}_{when}': f'{"F1" if name == "f1" else name} {told}'
+        for name in QUALITIES
+        for when, told in QUALITY.items()
+    }
+    body = [[row['artefact'], row['classifier'], *(row[key] for key in columns)] for row in found]
+    return Table(caption, ('artefact', 'classifier', *columns.values()), body)
+
+
+def _classes(found: Sequence[Row], caption: str) -> Table:
+    shifts = SHOWN | SIGNED
+    body = [
         [
             *(row['artefact'], row['classifier'], name),
             *_share(block, 'called', 'switched_from'),
             *_share(block, 'are', 'switched_of'),
-            *(block[size] for size in SIZES),
+            *(block[shift] for shift in shifts),
         ]
-        for row in order
+        for row in found
         for name, block in row['by_class'].items()
     ]
     head = ('artefact', 'classifier', 'class', 'called so', 'of these switched', '%')
-    return [
-        Table('Predictions that switch when an artefact is inserted', header, body),
-        Table(
-            'The same by class: as called before, and as it is',
-            (*head, 'are so', 'of these switched ', '% ', 'mean shift', 'largest'),
-            split,
-        ),
-    ]
+    head += ('are so', 'of these switched ', '% ', *shifts.values())
+    return Table(caption, head, body)
 
 
 def _share(block: Mapping[str, int | float], whole: str, part: str) -> list[Any]:

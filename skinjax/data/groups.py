@@ -60,6 +60,9 @@ def load(
 
         dataset = editing.edited_data(dataset, editing.named(config.purify))
     info = dict(dataset.info)
+    if config.purify and config.insert:
+        note = f'{config.insert!r} is inserted into training images that {config.purify!r} (data.'
+        _note(info, f'{note}purify) has changed before, and does not change again')
     splits = dict(dataset.splits)
     fits = False
     if config.cache:
@@ -150,6 +153,14 @@ def check_options(config: Any) -> None:
         raise ValueError(
             f'data.group_duplicates={config.group_duplicates}; expected 0 (off) to 64 bits'
         )
+    if not 0 <= config.insert_probability <= 1:
+        raise ValueError(
+            f'data.insert_probability={config.insert_probability}; expected 0 (never) to 1 (always)'
+        )
+    if config.insert:
+        from skinjax.data import targeted  # opens OpenCV only where it is used
+
+        targeted.named(config, seed=0)
     if config.folds and not (config.folds >= 2 and 0 <= config.fold < config.folds):
         raise ValueError(
             f'data.folds={config.folds} and data.fold={config.fold}; expected folds of at least 2 '

@@ -7,7 +7,7 @@ side by side, are exactly the batch of one.
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -15,6 +15,7 @@ import grain
 import numpy as np
 from jaxtyping import Int
 
+from skinjax.data import targeted
 from skinjax.data.augment import Example, augment
 from skinjax.data.balance import SAMPLINGS
 from skinjax.data.records import UNKNOWN, Records, choices
@@ -22,7 +23,7 @@ from skinjax.data.records import UNKNOWN, Records, choices
 Batch = dict[str, np.ndarray]
 
 # First words of the seeds of numpy generators, so that no two uses share their numbers.
-_SHUFFLE, _CELLS, _AUGMENT = range(3)
+_SHUFFLE, _CELLS, _AUGMENT = range(3)  # and targeted.STREAM
 _BLOCKS = 1024
 # How rows are changed at random that are flagged in a column.
 MARKED = {'copy': ('d4',), 'balance_view': ('vflip', 'crop')}
@@ -33,6 +34,7 @@ def train_batches(
     config: Any,
     *,
     seed: int,
+    bias: Mapping[str, Sequence[str]] | None = None,
     start_step: int = 0,
     batch_size: int | None = None,
     process_index: int = 0,
@@ -46,15 +48,18 @@ def train_batches(
     with 'group' every cell of label x `config.bias[0]` (of label alone without bias variables);
     rows whose value is unknown (-1) are in no cell and are not drawn.
 
-    Host changes (`config.augment_host`) draw from (seed, position in the order). Rows with 1 in a
-    column `copy` (`balance.skew`) are flipped and transposed at random, those with 1 or more in a
-    column `balance_view` (`balancing`) turned upside down and cropped.
+    With `config.insert` an artefact is first put into a share of the images (`targeted.py`); bias
+    variables of the batch that it makes true say so, by the names in `bias`. Host changes
+    (`config.augment_host`) draw from (seed, position in the order). Rows with 1 in a column `copy`
+    (`balance.skew`) are flipped and transposed at random, those with 1 or more in a column
+    `balance_view` (`balancing`) turned upside down and cropped.
 
     Args:
         records: of the training split.
-        config: `sampling`, `bias`, `augment_host`, `with_mask`, `image_size`, `threads`,
-            `prefetch` and `batch_size` are used.
+        config: `sampling`, `bias`, `insert`, `insert_probability`, `augment_host`, `with_mask`,
+            `image_size`, `threads`, `prefetch` and `batch_size` are used.
         seed: of order and changes.
+        bias: variable -> names of its values, of the data set; those without stay as they are.
         start_step: of the first batch.
         batch_size: global; default `config.batch_size`. A process gets rows
             process_index * b ... of each global batch, b = batch_size / process_count.
@@ -68,13 +73,15 @@ def train_batches(
         `records` must have them. Geometric changes move them with the image.
 
     Raises:
-        ValueError: no rows, a batch size that the processes cannot share, an unknown sampling or
-            change. Later, from the iterator: ValueError or FileNotFoundError with the row's id.
+        ValueError: no rows, a batch size that the processes cannot share, an unknown sampling,
+            kind or change. Later, from the iterator: ValueError or FileNotFoundError with the
+            row's id.
     """
     size = batch_size or int(config.batch_size)
     local = _local_size(records, size, process_count)
     order = _order(records, config, seed)
-    read = _reader(records, config, _changes(records, config, seed))
+    insertion = targeted.named(config, seed, bias)
+    read = _reader(records, config, insertion, _changes(records, config, seed))
 
     def batch(step: int) -> Batch:
         start = step * size + process_index * local
@@ -231,7 +238,10 @@ def _changes(records: Records, config: Any, seed: int) -> Change | None:
 
 
 def _reader(
-    records: Records, config: Any, change: Change | None = None
+    records: Records,
+    config: Any,
+    insertion: targeted.Insertion | None = None,
+    change: Change | None = None,
 ) -> Callable[[Int[np.ndarray, ' b'], Int[np.ndarray, ' b']], Batch]:
     """(rows, positions) -> batch. Row -1 is padding."""
     size = int(config.image_size)
@@ -259,6 +269,11 @@ def _reader(
             batch[name] = np.zeros((len(rows), *array.shape), array.dtype)
         for k in np.flatnonzero(valid).tolist():
             example = read_row(records, int(rows[k]), size)
+            if insertion is not None:
+                example, kind = insertion(example, str(records.ids[rows[k]]), int(positions[k]))
+                for flag, value in insertion.shown(kind).items():
+                    if flag in records.bias:
+                        batch[flag][k] = value
             if change is not None:
                 example = change(example, int(rows[k]), int(positions[k]))
             for name in ('image', *further()):

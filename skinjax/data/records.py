@@ -8,6 +8,7 @@ rows of pictures to look at. Sources over image files are made of `table.py`; se
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ import numpy as np
 
 UNKNOWN = -1
 YES = ('true', 'yes')  # cells of a column of flags, beside numbers from 1 on
+# First words of values that say that something is there, and that it is not.
+_THERE = (*YES, 'present', 'with', '1')
+_NOT_THERE = ('false', 'no', 'not', 'none', 'absent', 'without', '0')
 
 # Options that every source shares; `DEFAULTS` of the source are added to them.
 COMMON: dict[str, Any] = {
@@ -27,6 +31,10 @@ COMMON: dict[str, Any] = {
     'bias': (),  # names of the bias variables used
     'sampling': 'uniform',  # or equal shares: of each 'class', or 'group' (class x first bias)
     'augment_host': (),  # names of augment.HOST
+    # Kinds of the editor 'insert', joined by +, one of which is put into a training image with this
+    # probability; see targeted.py.
+    'insert': '',
+    'insert_probability': 0.5,
     'with_mask': False,  # batches carry masks
     'purify': '',  # an editor, or a run of kind 'purify', that changes images as they are read
     'cache': True,  # keep decoded images in memory
@@ -152,6 +160,29 @@ class DataSet:
             'rows': {name: len(records) for name, records in self.splits.items()},
             **self.info,
         }
+
+
+def present(variable: str, values: Sequence[str]) -> int | None:
+    """Which value of a bias variable says that what it is named for is there.
+
+    Names decide and not the order, since some sources sort them: of 'no' and 'yes', 'no ruler' and
+    'ruler', 'absent' and 'present', but also of 'dense' and 'none' or 'ruler' and 'without'.
+
+    Args:
+        variable: its name, which one of the values may have.
+        values: names of its values.
+
+    Returns:
+        The value, or None where there are other than two, or their names do not say.
+    """
+    if len(values) != 2:
+        return None
+    words = [re.split(r'[\W_]+', name.strip().lower())[0] for name in values]
+    denied = [word in _NOT_THERE for word in words]
+    if sum(denied) == 1:
+        return denied.index(False)
+    told = [word in _THERE or name == variable for word, name in zip(words, values, strict=True)]
+    return told.index(True) if sum(told) == 1 else None
 
 
 def _yes(cell: str) -> bool:

@@ -33,6 +33,7 @@ MASKS = {'mask': 'masks', 'artefact': 'artefacts'}  # array of an example -> fol
 _CHUNK = 16  # images that are edited at once
 
 Example = dict[str, np.ndarray]
+Edit = Callable[[Sequence[Example]], list[Example]]
 
 
 class _Item(NamedTuple):
@@ -51,7 +52,7 @@ def write(
     folder: Path,
     told: Callable[[int], None] = lambda done: None,
     *,
-    edit: Callable[[Sequence[Example]], list[Example]] = list,
+    edit: Edit = list,
     workers: int = 1,
     stopped: Callable[[], object] = lambda: None,
 ) -> Path:
@@ -84,7 +85,8 @@ def write(
     def work(chunk: Sequence[_Item]) -> int:
         missing = [item for item in chunk if not item.image(folder).is_file()]
         examples = [dataset.splits[item.split].read(item.row) for item in missing]
-        for item, example in zip(missing, edit(examples), strict=True):
+        ids = [str(dataset.splits[item.split].ids[item.row]) for item in missing]
+        for item, example in zip(missing, _edited(edit, examples, ids), strict=True):
             write_images(example, folder, item.name)
         return len(chunk)
 
@@ -98,6 +100,19 @@ def write(
     write_json(folder / FACTS, _facts(dataset))
     write_csv(folder / TABLE, [_row(dataset, item, folder) for item in items])
     return folder / TABLE
+
+
+def _edited(edit: Edit, examples: Sequence[Example], ids: Sequence[str]) -> list[Example]:
+    """What `edit` makes of the examples; its errors are given the id of the first at fault."""
+    try:
+        return edit(examples)
+    except ValueError:
+        for name, example in zip(ids, examples, strict=True):
+            try:
+                edit([example])
+            except ValueError as error:
+                raise ValueError(f'{name}: {error}') from error
+        raise
 
 
 def read_rows(folder: Path) -> list[dict[str, str]]:

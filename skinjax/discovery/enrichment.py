@@ -10,6 +10,8 @@ from scipy.stats import false_discovery_control, fisher_exact
 from skinjax import bootstrap
 from skinjax.data.records import UNKNOWN
 
+SURE = 0.05  # q up to which a cluster is called rich in a value
+
 Row = dict[str, Any]
 Labels = Integer[np.ndarray, ' n']
 
@@ -28,7 +30,8 @@ def rows(
     Returns:
         Of each: cluster, flag, value; n: images of the cluster for which the flag is known, hits:
         those that have the value; inside and outside: shares of the cluster and of the others,
-        with Wilson's intervals; odds: ratio of odds; p: Fisher's exact test, two-sided.
+        with Wilson's intervals; more: whether the first is larger; odds: ratio of odds, infinite
+        where none of the others has it; p: Fisher's exact test, two-sided.
     """
     found = []
     for flag, values in flags.items():
@@ -57,6 +60,7 @@ def _compared(mine: np.ndarray, has: np.ndarray) -> Row:
         'hits': hits,
         'inside': bootstrap.proportion(hits, hits + misses),
         'outside': bootstrap.proportion(others, others + rest),
+        'more': hits * (others + rest) > others * (hits + misses),
         'odds': float(result.statistic),
         'p': float(result.pvalue),
     }
@@ -68,18 +72,18 @@ def agreement(
     names: Mapping[str, Sequence[str]],
     found: Sequence[Row],
 ) -> list[Row]:
-    """How well the clusters as a whole, and the best single one, divide images as a flag does.
+    """How well all clusters, and those that are rich in a value, divide images as a flag does.
 
     Args:
         labels, flags, names: as of `rows`.
-        found: what `rows` says of them.
+        found: what `rows` says of them, `corrected`.
 
     Returns:
         Of each flag that varies: flag; n: images for which it is known; ari: adjusted Rand index
-        (Hubert and Arabie 1985) of all clusters with all values; and of the cluster in which a
-        value is enriched most surely (least p with odds above 1; None without one): value,
-        cluster, cluster_ari: of being in it with having the value, precision and recall of being
-        in it.
+        (Hubert and Arabie 1985) of all clusters with all values; value: the one that is enriched
+        most surely in a cluster (least p; None without one); clusters: that cluster and all others
+        that are surely (q at most SURE) rich in it, such as rulers in several places; and of being
+        in one of these, with having the value: joint_ari, precision and recall.
     """
     from sklearn.metrics import adjusted_rand_score
 
@@ -90,14 +94,16 @@ def agreement(
             continue
         row: Row = {'flag': flag, 'n': int(known.sum())}
         row['ari'] = float(adjusted_rand_score(values[known], labels[known]))
-        row |= dict.fromkeys(('value', 'cluster', 'cluster_ari', 'precision', 'recall'))
-        mine = [one for one in found if one['flag'] == flag and one['odds'] > 1]
+        row |= dict.fromkeys(('value', 'clusters', 'joint_ari', 'precision', 'recall'))
+        mine = [one for one in found if one['flag'] == flag and one['more']]
         if mine:
             best = min(mine, key=lambda one: (one['p'], -one['inside']['value']))
-            inside = labels[known] == best['cluster']
+            alike = [one for one in mine if one['value'] == best['value'] and one['q'] <= SURE]
+            rich = sorted({best['cluster'], *(one['cluster'] for one in alike)})
+            inside = np.isin(labels[known], rich)
             has = values[known] == list(names[flag]).index(best['value'])
-            row |= {name: best[name] for name in ('value', 'cluster')}
-            row['cluster_ari'] = float(adjusted_rand_score(has, inside))
+            row |= {'value': best['value'], 'clusters': rich}
+            row['joint_ari'] = float(adjusted_rand_score(has, inside))
             row['precision'] = float(has[inside].mean())
             row['recall'] = float(inside[has].mean())
         result.append(row)

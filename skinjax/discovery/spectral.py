@@ -82,6 +82,12 @@ def check(config: Any) -> None:
             raise ValueError(f'{field} is {config[field]}, expected at least {bound}')
     if config['gamma'] <= 0:
         raise ValueError(f'gamma is {config["gamma"]}, expected more than 0')
+    for field, affinity in (('neighbours', 'knn'), ('gamma', 'rbf')):
+        if config[field] != DEFAULTS[field] and config['affinity'] != affinity:
+            raise ValueError(
+                f'{field} is {config[field]}, but only affinity {affinity} reads it, and it is '
+                f'{config["affinity"]}'
+            )
 
 
 def cluster(points: Points, config: Any, seed: int = 0) -> Clustering:

@@ -1,4 +1,4 @@
-"""Inserts an artefact into every image: a frame, a ruler, a red circle, hair.
+"""Inserts an artefact into every image: a frame, ruler, red circle, hair, ink, bubbles, patches.
 
 For counterfactual bias insertion (GEBI: Mikołajczyk et al., "Towards Explainable Classifiers Using
 the Counterfactual Approach", 2021): what a classifier says of an image with and without the
@@ -15,17 +15,21 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from skinjax.data.records import Records, choices
-from skinjax.editors import Editor, Example, overlays
+from skinjax.editors import Editor, Example, overlays, templates
 from skinjax.editors.overlays import KINDS
 
 DEFAULTS: dict[str, Any] = {
-    # identity, frame, frame_rectangular, ruler, red_circle, hair_short, hair_medium or hair_dense
+    # identity, frame, frame_rectangular, ruler, red_circle, hair_short, hair_medium, hair_dense,
+    # ruler_varied, ink, gel_bubbles or patches
     'kind': 'ruler',
     'seed': 0,
     'strength': 1.0,  # factor of the opacity, 0 to 1
     'radius': 0.48,  # of the frame's clear circle, as a share of the side
     'margin': 0.06,  # width of the bars of the rectangular frame, likewise
     'spread': 0.0,  # by which share, at most, frames of different seeds differ in these two
+    # Folder of cut-outs (see templates.py) that are pasted where the kind is one of
+    # templates.KINDS; '' draws it.
+    'templates': '',
 }
 _FAINTEST = 1 / 255
 
@@ -39,8 +43,9 @@ def build(config: Any) -> Editor:
     goes by ids.) What was marked as 'artefact' before stays marked; 'mask' stays as it is.
 
     Raises:
-        ValueError: an option out of range. Later, from the editor: an image that is not uint8
-            [h, w, 3], or a mask of another size.
+        ValueError: an option out of range, or a template that is not readable. Later, from the
+            editor: an image that is not uint8 [h, w, 3], or a mask of another size.
+        FileNotFoundError: there are no such templates.
     """
     check(config)
 
@@ -59,13 +64,19 @@ def build(config: Any) -> Editor:
 
 
 def check(config: Any) -> None:
-    """Raise ValueError for an option out of range."""
+    """Raise ValueError for an option out of range, or what `templates.load` raises."""
     if config.kind not in KINDS:
         raise ValueError(f'insert.kind {config.kind!r} is unknown; {choices(config.kind, KINDS)}')
     limits = {'strength': (0, 1), 'radius': (0, 0.75), 'margin': (0, 0.5), 'spread': (0, 0.5)}
     for field, (low, high) in limits.items():
         if not low <= config[field] <= high:
             raise ValueError(f'insert.{field} is {config[field]}, expected {low} to {high}')
+    if _pasted(config):
+        templates.load(config.templates, config.kind)
+
+
+def _pasted(config: Any) -> bool:
+    return bool(config.templates) and config.kind in templates.KINDS
 
 
 def insert(image: Image, name: str, config: Any) -> tuple[Image, Float[np.ndarray, 'h w']]:
@@ -82,12 +93,13 @@ def insert(image: Image, name: str, config: Any) -> tuple[Image, Float[np.ndarra
     height, width, _ = image.shape
     key = '' if config.kind in overlays.SAME else name
     rng = _generator(config.seed, config.kind, key)
-    share, colour = KINDS[config.kind](rng, (height, width), config)
-    share = np.asarray(config.strength * share, np.float32)
-    share[share < _FAINTEST] = 0
-    alpha = share[..., None]
+    drawing = templates.pasted if _pasted(config) else KINDS[config.kind]
+    share, colour = drawing(rng, (height, width), config)
+    alpha = np.asarray(config.strength * share, np.float32)
+    alpha = np.atleast_3d(alpha)  # the same for all channels, or one for each
+    alpha[alpha < _FAINTEST] = 0
     mixed = (1 - alpha) * image + alpha * (255 * colour).astype(np.float32)
-    return np.rint(mixed).astype(np.uint8), share
+    return np.rint(mixed).astype(np.uint8), alpha.max(axis=2)
 
 
 def _generator(*key: object) -> np.random.Generator:
@@ -100,7 +112,7 @@ def inserted(records: Records, config: Any) -> Records:
     """The records with the artefact in the image of every row, placed by its id.
 
     Raises:
-        ValueError: as `build`.
+        ValueError, FileNotFoundError: as `build`.
     """
     check(config)
 

@@ -1,4 +1,4 @@
-"""What is laid over a picture on purpose: frames, a ruler, a red circle, hair.
+"""What is laid over a picture on purpose: frames, ruler, red circle, hair, ink, bubbles, patches.
 
 Places and lengths are in pixels of the 224 x 224 at which the insertion test was published ("units"
 below) and grow with the picture: places with its width and height, lengths with the square root of
@@ -10,10 +10,13 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import cv2
 import numpy as np
 from jaxtyping import Float
 
+from skinjax.data import artefacts
 from skinjax.data.canvas import Layer, ramp
+from skinjax.data.lesions import Scene
 from skinjax.editors.elongated import side
 
 GRID = 224.0
@@ -29,11 +32,20 @@ HAIR = {
     'medium': ((10, 25), (60.0, 180.0), (1.0, 2.0)),
     'dense': ((60, 110), (60.0, 240.0), (1.2, 2.6)),
 }
+# Kinds that are drawn as in the synthetic lesions. 'ruler_varied' is a ruler along an edge or a
+# floating scale bar, faint or dark, at any side; 'patches' are coloured stickers.
+SYNTHETIC = {
+    'ruler_varied': 'ruler',
+    'ink': 'marking',
+    'gel_bubbles': 'bubbles',
+    'patches': 'sticker',
+}
 _BLACK, _RED = np.zeros(3), np.array([1.0, 0.0, 0.0])
 _SOFT = {'round': 0.02, 'rectangular': 0.01}  # width of a frame's edge, as a share of the side
 
 Shape = tuple[int, int]
-Layered = tuple[Float[np.ndarray, 'h w'], np.ndarray]  # how opaque each pixel is, and the colour
+# How opaque each pixel is, for all channels or for each, and the colour, of all pixels or of each.
+Layered = tuple[Float[np.ndarray, 'h w *c'], np.ndarray]
 Drawing = Callable[[np.random.Generator, Shape, Any], Layered]
 
 
@@ -152,6 +164,32 @@ def _hair(kind: str) -> Drawing:
     return draw
 
 
+def _synthetic(name: str) -> Drawing:
+    """An artefact of the synthetic lesions, as it lies around one in the middle of the picture.
+
+    It is drawn on a square and, where the picture is none, stretched with it.
+    """
+
+    def draw(rng: np.random.Generator, shape: Shape, options: Any) -> Layered:
+        centre = np.clip(rng.normal(0.5, 0.045, 2), 0.35, 0.65)
+        size = max(shape)
+        empty = np.zeros((size, size, 3), np.float32)
+        scene = Scene(empty, empty[..., 0], (centre[0], centre[1]), rng.uniform(0.14, 0.26))
+        share, light = empty[..., 0], empty
+        for alpha, colour in artefacts.ARTEFACTS[name](rng, scene):
+            share = 1 - (1 - share) * (1 - alpha)
+            light = light * (1 - alpha[..., None]) + alpha[..., None] * colour.astype(np.float32)
+        share, light = (_stretched(layer, shape) for layer in (share, light))
+        return share, light / np.maximum(share, 1e-6)[..., None]
+
+    return draw
+
+
+def _stretched(layer: Float[np.ndarray, 's s *c'], shape: Shape) -> Float[np.ndarray, 'h w *c']:
+    small = cv2.resize(layer, shape[::-1], interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32)
+
+
 KINDS: Mapping[str, Drawing] = {
     'identity': _identity,
     'frame': _frame,
@@ -159,5 +197,8 @@ KINDS: Mapping[str, Drawing] = {
     'ruler': _ruler,
     'red_circle': _red_circle,
     **{f'hair_{kind}': _hair(kind) for kind in HAIR},
+    **{kind: _synthetic(name) for kind, name in SYNTHETIC.items()},
 }
+# Those of the insertion test and of the audits that followed it.
+PUBLISHED = tuple(kind for kind in KINDS if kind not in ('identity', *SYNTHETIC))
 SAME = ('identity', 'frame', 'frame_rectangular')  # alike in all pictures of a seed

@@ -10,7 +10,10 @@ from jax.experimental import multihost_utils
 
 from skinjax.data import pipeline
 from skinjax.data.records import Records
-from skinjax.engine.mesh import Mesh
+from skinjax.engine.mesh import Mesh, is_main
+from skinjax.engine.writer import Progress
+
+DELAY = 10.0  # seconds, after which it is told how far a split is
 
 
 def compile_map(fn: Callable[[Any, dict[str, Any]], dict[str, Any]], mesh: Mesh) -> Callable:
@@ -34,7 +37,12 @@ def map_split(
         config: the data section.
         batch_size: global; the last batch is padded and its padding rows are dropped.
     """
-    parts = list(stream_split(run, variables, records, config, mesh, batch_size))
+    parts, done = [], 0
+    with Progress(len(records), unit='image', enabled=is_main(), delay=DELAY) as progress:
+        for rows, out in stream_split(run, variables, records, config, mesh, batch_size):
+            parts.append((rows, out))
+            done += len(rows)
+            progress.update(done)
     order = np.argsort(np.concatenate([rows for rows, _ in parts]), kind='stable')
     names = parts[0][1]
     return {name: np.concatenate([out[name] for _, out in parts])[order] for name in names}

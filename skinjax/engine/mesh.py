@@ -63,12 +63,17 @@ class Mesh:
         """Layout of the state: one copy per device."""
         return self._sharding(PartitionSpec())
 
+    @property
+    def shared_out(self) -> NamedSharding:
+        """Layout of a batch: each device has its share of the rows."""
+        return self._sharding(PartitionSpec(AXIS))
+
     def put_batch(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
         """This process's share of a batch as (a shard of) the global one."""
         if self.parallel == 'pmap':
             local = len(self._local())
             return {k: v.reshape(local, -1, *v.shape[1:]) for k, v in batch.items()}
-        sharding = self._sharding(PartitionSpec(AXIS))
+        sharding = self.shared_out
         return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
 
     def distribute(self, state: Any) -> Any:

@@ -235,6 +235,7 @@ class Progress:
         enabled: False on all processes but the first.
         stream: where to write; standard error by default.
         clock: seconds, rising.
+        delay: seconds before anything is shown.
     """
 
     def __init__(
@@ -247,16 +248,18 @@ class Progress:
         enabled: bool = True,
         stream: io.TextIOBase | None = None,
         clock: Callable[[], float] = time.monotonic,
+        delay: float = 0.0,
     ):
         self.total, self.every, self.examples = total, every_seconds, examples_per_step
         self.enabled, self.clock, self.unit = enabled, clock, unit
         self.stream: Any = sys.stderr if stream is None else stream
         self._told_step, self._told_time = start, clock()
+        self._shown_from = self._told_time + delay
         self._bar = None
         if enabled and self.stream.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, initial=start, unit=unit, file=self.stream)
+            self._bar = tqdm(total=total, initial=start, unit=unit, file=self.stream, delay=delay)
 
     def update(self, step: int, text: str = '') -> None:
         """`step` steps are done; `text` (such as the loss) stands at the end of the line."""
@@ -269,7 +272,8 @@ class Progress:
             return
         now = self.clock()
         passed, steps = now - self._told_time, step - self._told_step
-        if steps <= 0 or (passed < self.every and step < self.total):
+        early = passed < self.every and step < self.total
+        if steps <= 0 or early or now < self._shown_from:
             return
         self._told_step, self._told_time = step, now
         print(self._plain(step, steps / max(passed, 1e-9), text), file=self.stream, flush=True)

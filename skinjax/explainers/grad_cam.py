@@ -11,8 +11,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from skinjax.explainers import Explain, stages
-from skinjax.explainers.gradients import score
+from skinjax.explainers import Explain
+from skinjax.relevance import stages
+from skinjax.relevance.gradients import score
 
 DEFAULTS: dict[str, Any] = {
     'stage': -1,  # whose output is A: -1 the last one, 0 the finest
@@ -27,9 +28,9 @@ def build(config: Any) -> Explain:
         ValueError: when it runs, as `stages.Look.place_of`.
     """
 
-    def explain(subject, variables, images, targets):
-        looked = stages.look(subject, variables, images)
-        place = looked.place_of(config.stage)
+    def part(subject, variables, images, targets, k):
+        del k
+        place, empty = stages.placed(subject, variables, images, config.stage)
 
         def total(change):
             seen = stages.Look(place=place, change=change)
@@ -37,10 +38,10 @@ def build(config: Any) -> Explain:
                 found = score(subject, variables, images, targets)
             return found.sum(), seen.outputs[place]
 
-        slope, maps = jax.grad(total, has_aux=True)(jnp.zeros_like(looked.outputs[place]))
+        slope, maps = jax.grad(total, has_aux=True)(jnp.zeros(empty.shape, empty.dtype))
         maps, slope = maps.astype(jnp.float32), slope.astype(jnp.float32)
         found = (slope.mean((1, 2), keepdims=True) * maps).sum(-1, keepdims=True)
         found = jax.nn.relu(found) if config.rectify else found
         return jax.image.resize(found, (*images.shape[:3], 1), 'bilinear')
 
-    return explain
+    return Explain(part)

@@ -7,7 +7,7 @@ ReLU network without biases it adds up to the score, and equals LRP-0.
 from typing import Any
 
 from skinjax.explainers import Explain
-from skinjax.explainers.gradients import gradient
+from skinjax.relevance.gradients import gradient
 
 DEFAULTS: dict[str, Any] = {}
 
@@ -16,7 +16,8 @@ def build(config: Any) -> Explain:
     """The explainer; it has no options."""
     del config
 
-    def explain(subject, variables, images, targets):
+    def part(subject, variables, images, targets, k):
+        del k
         return images * gradient(subject, variables, images, targets)
 
-    return explain
+    return Explain(part)

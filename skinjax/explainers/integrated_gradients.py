@@ -8,12 +8,11 @@ any picture of it: maps made with the mean colour find more of what matters (doc
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from skinjax.explainers import Explain
-from skinjax.explainers.gradients import gradient
 from skinjax.models.options import one_of
+from skinjax.relevance.gradients import gradient
 
 DEFAULTS: dict[str, Any] = {
     'steps': 32,
@@ -31,16 +30,11 @@ def build(config: Any) -> Explain:
     if config.steps < 1:
         raise ValueError(f'config.explainer.steps is {config.steps}, expected at least 1')
 
-    def explain(subject, variables, images, targets):
+    def part(subject, variables, images, targets, k):
         colours = {'black': subject.low, 'white': subject.high, 'mean': 0 * subject.low}
         start = jnp.broadcast_to(jnp.asarray(colours[baseline])[None, None, None], images.shape)
         away = images - start
+        share = (k.astype(images.dtype) + 0.5) / config.steps
+        return away * gradient(subject, variables, start + share * away, targets)
 
-        def add(total, share):
-            return total + gradient(subject, variables, start + share * away, targets), None
-
-        shares = (jnp.arange(config.steps, dtype=images.dtype) + 0.5) / config.steps
-        total, _ = jax.lax.scan(add, jnp.zeros_like(images), shares)
-        return away * (total / config.steps)
-
-    return explain
+    return Explain(part, config.steps, lambda _, total: total / config.steps)

@@ -1,38 +1,38 @@
 """Layer-wise relevance propagation (Bach et al. 2015) through every encoder.
 
 The score of the target, a logit before any softmax, is handed down layer by layer, each output's
-relevance to the inputs that made it, until it lies on the pixels. See `lrp_rules.py` for how,
-`lrp_composites.py` for where, and `lrp_rewriter.py` for all that is no linear layer.
+relevance to the inputs that made it, until it lies on the pixels. See `relevance/lrp/rules.py`
+for how, `composites.py` there for where, and `rewriter.py` for all that is no linear layer.
 
 For class 0 of a network with one logit for two classes, that logit and the weights of its layer
 change their sign. A head that is not made of layers (hierarchical networks) is explained by the
 gradient of the score times its input; what the encoder hands to it starts with that.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from skinjax.engine.objective import Variables
-from skinjax.explainers import Explain, Subject, weights
-from skinjax.explainers.lrp_composites import Composite, read
-from skinjax.explainers.lrp_rewriter import Probes, Rewriter
+from skinjax.explainers import Explain
+from skinjax.relevance.lrp import composites
+from skinjax.relevance.lrp.composites import Composite, read
+from skinjax.relevance.lrp.rewriter import Probes, Rewriter
+from skinjax.relevance.subject import Subject, weights
 
 DEFAULTS: dict[str, Any] = {
-    'composite': 'epsilon_plus',  # one of lrp_composites.COMPOSITES; GEBI's maps are deep_taylor
-    # Rules in place of the composite's, of lrp_composites.RULES: of convolutions, of dense layers
+    'composite': 'epsilon_plus',  # one of composites.COMPOSITES; GEBI's maps are deep_taylor
+    # Rules in place of the composite's, of composites.RULES: of convolutions, of dense layers
     # and of the first layer.
     'conv': '',
     'dense': '',
     'first': '',
-    'epsilon': 1e-6,  # of rule epsilon
-    'relative_epsilon': 0.0,  # times the root mean square of the outputs, added; 0.25 denoises
-    'gamma': 0.25,
-    'alpha': 2.0,  # beta is alpha - 1
-    'stabilizer': 1e-6,  # epsilon of all other rules
+    **composites.NUMBERS,
     'zero_bias': False,  # biases take no relevance
     'diagonal': 'pass',  # of a normalisation behind no linear layer; or epsilon
     # To the winner, which equal ones share; or first: the first of them has it, as in gradients and
@@ -45,15 +45,26 @@ def build(config: Any) -> Explain:
     """The explainer that `config` (with the fields of DEFAULTS) describes.
 
     Raises:
-        ValueError: as `lrp_composites.read`; when it runs, as `lrp_rewriter.Rewriter`.
+        ValueError: as `composites.read`; when it runs, as `rewriter.Rewriter`.
     """
     composite = read(config)
 
-    def explain(subject, variables, images, targets):
-        given = jnp.asarray(images), jnp.asarray(targets)
-        return _propagate(composite, subject, variables, *given, None)[0]
+    def part(subject, variables, images, targets, k):
+        del k
+        return _propagate(composite, subject, variables, images, targets, None)[0]
 
-    return explain
+    return Explain(part)
+
+
+def remarks(config: Any, subject: Subject, scores: Float[np.ndarray, ' n']) -> Iterator[str]:
+    """What has to be said of the maps of these scores."""
+    count, rule = int((scores < 0).sum()), composites.chosen(config)[1]
+    if count and subject.layered and rule not in composites.SIGNED:
+        yield (
+            f'{count} of {len(scores)} scores are negative, for which rule {rule} in dense layers '
+            '(as in deep Taylor decomposition) is not defined: in their maps what speaks for the '
+            'class is blue'
+        )
 
 
 def conservation(
@@ -62,11 +73,13 @@ def conservation(
     variables: Variables,
     images: Float[Array, 'b h w c'],
     targets: Int[Array, ' b'],
-) -> dict[str, dict[str, Float[Array, ' b']]]:
-    """Layer -> the relevance of its output ('out') and of its inputs ('in'), summed by example.
+) -> tuple[Float[Array, 'b h w c'], dict[str, dict[str, Float[Array, ' b']]]]:
+    """The relevance of the pixels; and layer -> that of its output ('out') and of its inputs
+    ('in'), summed by example.
 
-    In the order in which they run (`jax.jit` sorts them by name). The inputs of a layer are all
-    that it adds or joins. Gates get no relevance. A normalisation that is merged stands for both.
+    Layers are in the order in which they run (`jax.jit` sorts them by name). The inputs of a layer
+    are all that it adds or joins. Gates get no relevance. A normalisation that is merged stands for
+    both.
     """
     composite, found = read(config), []
 
@@ -78,7 +91,7 @@ def conservation(
 
     jax.eval_shape(names, images)
     probes = {name: {end: jnp.zeros(len(images)) for end in ('out', 'in')} for name in found}
-    return _propagate(composite, subject, variables, images, targets, probes)[1]
+    return _propagate(composite, subject, variables, images, targets, probes)
 
 
 def _propagate(

@@ -8,7 +8,7 @@ as in the unlearning study. It has no sign, and depends on nothing but the slope
 from typing import Any
 
 from skinjax.explainers import Explain
-from skinjax.explainers.gradients import gradient, size_of
+from skinjax.relevance.gradients import gradient, size_of
 
 DEFAULTS: dict[str, Any] = {}
 
@@ -17,7 +17,8 @@ def build(config: Any) -> Explain:
     """The explainer; it has no options."""
     del config
 
-    def explain(subject, variables, images, targets):
+    def part(subject, variables, images, targets, k):
+        del k
         return size_of(gradient(subject, variables, images, targets))
 
-    return explain
+    return Explain(part)

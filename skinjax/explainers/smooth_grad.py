@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from skinjax.explainers import Explain
-from skinjax.explainers.gradients import gradient, size_of
+from skinjax.relevance.gradients import gradient, size_of
 
 DEFAULTS: dict[str, Any] = {
     'samples': 25,
@@ -32,16 +32,10 @@ def build(config: Any) -> Explain:
             f'{config.noise}, expected at least 0'
         )
 
-    def explain(subject, variables, images, targets):
+    def part(subject, variables, images, targets, k):
         low, high = (end(images, axis=(1, 2, 3), keepdims=True) for end in (jnp.min, jnp.max))
-        deviation = config.noise * (high - low)
+        key = jax.random.split(jax.random.key(config.seed), config.samples)[k]
+        noise = jax.random.normal(key, (1, *images.shape[1:]), images.dtype)
+        return gradient(subject, variables, images + config.noise * (high - low) * noise, targets)
 
-        def add(total, key):
-            noise = jax.random.normal(key, (1, *images.shape[1:]), images.dtype)
-            return total + gradient(subject, variables, images + deviation * noise, targets), None
-
-        keys = jax.random.split(jax.random.key(config.seed), config.samples)
-        total, _ = jax.lax.scan(add, jnp.zeros_like(images), keys)
-        return size_of(total / config.samples)
-
-    return explain
+    return Explain(part, config.samples, lambda _, total: size_of(total / config.samples))

@@ -23,8 +23,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from skinjax.explainers import Explain, stages
-from skinjax.explainers.gradients import unit
+from skinjax.explainers import Explain
+from skinjax.relevance import stages
+from skinjax.relevance.gradients import unit
 
 DEFAULTS: dict[str, Any] = {}
 
@@ -37,8 +38,7 @@ def build(config: Any) -> Explain:
     """
     del config
 
-    def explain(subject, variables, images, targets):
-        del targets
+    def part(subject, variables, images, *_):
         seen = stages.look(subject, variables, images)
         maps = seen.maps()
         means = [jax.nn.relu(m.astype(jnp.float32)).mean(-1) for m in maps]
@@ -46,7 +46,7 @@ def build(config: Any) -> Explain:
         ways = [stages.path(seen.windows, *pair) for pair in itertools.pairwise(sizes)]
         return unit(backproject(means, ways)[..., None])
 
-    return explain
+    return Explain(part)
 
 
 def backproject(

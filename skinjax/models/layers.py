@@ -1,7 +1,7 @@
 """Small modules that every encoder is built from.
 
-Activations, addition, joining and scaling are modules rather than function calls, so that
-explainers can find and replace them by name without touching an encoder. Convolution,
+Activations, flattening, addition, joining and scaling are modules rather than function calls, so
+that explainers can find and replace them by name without touching an encoder. Convolution,
 normalisation and pooling have files of their own.
 """
 
@@ -68,6 +68,14 @@ class Sigmoid(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, '...']) -> Float[Array, '...']:
         return nn.sigmoid(x)
+
+
+class Flatten(nn.Module):
+    """All but the first axis as one, rows first."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, 'b ...']) -> Float[Array, 'b d']:
+        return x.reshape(x.shape[0], -1)
 
 
 class Add(nn.Module):

@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from skinjax.models.layers import ReLU, dropout, fold
+from skinjax.models.layers import Flatten, ReLU, dropout, fold
 from skinjax.models.options import Encoded, Options, one_of
 from skinjax.models.pooling import AvgPool, GlobalMeanPool, MaxPool
 
@@ -82,7 +82,7 @@ class LesionCNN(nn.Module):
             maps.append(x)
         if not self.dense:
             return GlobalMeanPool(name='pool')(x), maps
-        x = x.reshape(x.shape[0], -1)
+        x = Flatten(name='flatten')(x)
         for i, size in enumerate((256, 64), start=1):
             x = ReLU(name=f'fc_relu{i}')(nn.Dense(size, dtype=o.dtype, name=f'fc{i}')(x))
         return x.astype(jnp.float32), maps

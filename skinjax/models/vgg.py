@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from skinjax.models.layers import ReLU, dropout
+from skinjax.models.layers import Flatten, ReLU, dropout
 from skinjax.models.options import Encoded, Options, one_of
 from skinjax.models.pooling import AdaptiveMeanPool, GlobalMeanPool, MaxPool
 
@@ -106,7 +106,7 @@ class VGG(nn.Module):
                 x = ReLU(name='relu')(nn.Dense(self.hidden, name='hidden')(x))
             return x, maps
         x = AdaptiveMeanPool(7, name='pool')(x)
-        x = x.reshape(x.shape[0], -1)
+        x = Flatten(name='flatten')(x)
         for i in (6, 7):
             x = nn.Dense(self.dense, dtype=o.dtype, kernel_init=_DENSE_INIT, name=f'fc{i}')(x)
             x = ReLU(name=f'relu{i}')(x)

@@ -20,7 +20,7 @@ nodes (`constrained=False`); a prediction is always a class, where theirs may th
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -69,6 +69,7 @@ class Network(network.Bound):
     """The network bound to its config."""
 
     model: hierarchy.Hierarchical
+    layered: ClassVar[bool] = False
 
     @property
     def taxonomy(self) -> trees.Taxonomy:
@@ -107,6 +108,16 @@ class Network(network.Bound):
             free = decode(constrained=False, method='choose')[0]
             out |= {f'column:{levels.FREE}{k + 1}': free[:, k] for k in range(tree.levels)}
         return out
+
+    def scores(self, variables: Variables, encoded: Array) -> Float[Array, 'b c']:
+        """Of each class the sum over its path of the logit of each node after those before it."""
+
+        def score(path):
+            paths = jnp.broadcast_to(path, (len(encoded), len(path)))
+            logits, _ = self.apply(variables, encoded, paths, method='follow')
+            return jnp.take_along_axis(logits, paths[..., None], -1).sum((1, 2))
+
+        return jnp.stack([score(path) for path in jnp.asarray(self.taxonomy.paths)], -1)
 
     def looked(
         self, variables: Variables, images: Array, called: Int[Array, ' b']

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 from flax.core import FrozenDict
@@ -41,6 +41,7 @@ class Bound:
 
     model: nn.Module
     config: Any
+    layered: ClassVar[bool] = True  # `scores` is made of layers that an explainer can find
 
     def images(self, images: Array) -> Float[Array, 'b h w 3']:
         """uint8 images -> normalised float32."""
@@ -69,6 +70,10 @@ class Bound:
     def predict(self, variables: Variables, images: Array) -> dict[str, Array]:
         """`logits` and `features` of uint8 images."""
         return self.apply(variables, self.images(images), False)
+
+    def scores(self, variables: Variables, encoded: Array) -> Float[Array, 'b o']:
+        """Logits of the classes, as they are explained, of what `model.encode` returns."""
+        return self.apply(variables, encoded, method='classify')
 
     def main_optimizer(self, steps: int) -> Optimizer:
         """The optimizer of encoder and head, from `config.optimizer`."""

@@ -1,6 +1,5 @@
 """Classification: prediction tables of every split, and every figure that follows from them."""
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
 from skinjax import config as configs
-from skinjax import editing, report, rundir
+from skinjax import report, rundir
 from skinjax.data.augment_device import d4
 from skinjax.data.records import DataSet, Records
 from skinjax.engine import mapping
@@ -24,12 +23,13 @@ from skinjax.objectives import network as networks
 from skinjax.predictions import Predictions
 from skinjax.tasks import Judge, chosen_tta
 from skinjax.tasks.classified import (
-    TWIN,
     check_section,
     figures,
+    inserted_last,
     judged_splits,
     leakage,
     summary,
+    with_twins,
 )
 
 EVALUATE: dict[str, Any] = {
@@ -44,6 +44,10 @@ EVALUATE: dict[str, Any] = {
     'probe_folds': 5,
     # An editor, or a run of kind 'purify': every split is also judged with the images so changed.
     'purify': '',
+    # Kinds of the editor 'insert': splits are also judged with each of them in all their images,
+    # where the seed of the run puts it; of two classes.
+    'insert': (),
+    'insert_splits': (),  # which splits; empty: all that are judged but val
     'beside': '',  # folder of real images shown beside the data in the report
 }
 AGAIN = {'tta': 'run'}  # on | off | run: as the run did
@@ -73,7 +77,7 @@ class Task(Judge):
     """One classifier; see `Judge`."""
 
     def __init__(self, config: Any, data: DataSet, *given: Any):
-        super().__init__(config, _with_twins(config, data), *given)
+        super().__init__(config, with_twins(config, data), *given)
         self.predict = Predictor(self.config, self.objective, self.mesh)
 
     def check(self) -> None:
@@ -111,16 +115,6 @@ class Task(Judge):
         return summary(results, self.data)
 
 
-def _with_twins(config: Any, data: DataSet) -> DataSet:
-    """The data set and, with `evaluate.purify`, an edited twin of each split that is judged."""
-    if not config.evaluate.purify:
-        return data
-    editor = editing.named(config.evaluate.purify)
-    names = [name for name in judged_splits(config, data) if name in data.splits]
-    twins = {f'{name}{TWIN}': editing.edited(data.splits[name], editor) for name in names}
-    return dataclasses.replace(data, splits={**data.splits, **twins})
-
-
 def _same_classes(run: Sequence[str], data: Sequence[str]) -> None:
     """Raise ValueError unless the classes mean the same; of two, the positive one counts."""
     first = 1 if len(run) == len(data) == 2 else 0
@@ -155,6 +149,8 @@ def judge(
     conclude = predict.objective.conclude
     more = conclude(variables, tables, predict.mesh) if conclude else Findings()
     results |= more.results
+    if note := inserted_last(config):
+        results['remarks'] = [*results.get('remarks', ()), note]
     results |= {'step': step, 'seed': config.seed, 'versions': rundir.versions()}
 
     def publish() -> None:

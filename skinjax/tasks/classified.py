@@ -1,18 +1,91 @@
 """What is asked of the prediction tables of a classifier, and what follows from them."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from skinjax import metrics
+from skinjax import editing, metrics
 from skinjax.audits import probe
 from skinjax.data.records import DataSet, choices
+from skinjax.editors import insert
+from skinjax.editors.overlays import KINDS
 from skinjax.measures import choose_threshold, insertion
 from skinjax.predictions import Predictions
 from skinjax.tables import console_table
 
 TWIN = '_purified'  # end of the names of splits that have been edited
+
+
+def with_artefact(split: str, kind: str) -> str:
+    """The name of a split whose images have been given an artefact."""
+    return f'{split}_with_{kind}'
+
+
+def twins_of(config: Any, split: str) -> list[str]:
+    """Names that the edited twins of a split have, if there are any."""
+    return [f'{split}{TWIN}', *(with_artefact(split, kind) for kind in config.evaluate.insert)]
+
+
+def with_twins(config: Any, data: DataSet) -> DataSet:
+    """The data set with edited twins of the splits that are judged.
+
+    With `evaluate.purify` one of each that an editor has changed; with `evaluate.insert` one for
+    each kind of artefact, of `evaluate.insert_splits`, and the two are a pair. Ids, labels and bias
+    variables stay those of the split.
+
+    Raises:
+        ValueError: as `_check_insertions`, or a name that the data have.
+    """
+    section = config.evaluate
+    names = [name for name in judged_splits(config, data) if name in data.splits]
+    _check_insertions(section, data, names)
+    twins, pairs = {}, {}
+    if section.purify:
+        editor = editing.named(section.purify)
+        twins |= {f'{name}{TWIN}': editing.edited(data.splits[name], editor) for name in names}
+    for name in section.insert_splits or [name for name in names if name != 'val'] or names:
+        for kind in section.insert:
+            twin, options = with_artefact(name, kind), insert.options(kind=kind, seed=config.seed)
+            twins[twin] = insert.inserted(data.splits[name], options)
+            pairs[f'{kind}_in_{name}'] = (name, twin)
+    if taken := sorted(set(twins) & set(data.splits)):
+        raise ValueError(
+            f'the data have a split {taken[0]!r}, which is what config.evaluate.purify and insert '
+            'call theirs: give it another name'
+        )
+    return dataclasses.replace(data, splits={**data.splits, **twins}, pairs={**data.pairs, **pairs})
+
+
+def _check_insertions(section: Any, data: DataSet, judged: Sequence[str]) -> None:
+    """Raise ValueError for insertions that there are none of, or of whose shifts none is told."""
+    if not section.insert:
+        return
+    for kind in section.insert:
+        if kind not in KINDS:
+            raise ValueError(f'config.evaluate.insert: no kind {kind!r}; {choices(kind, KINDS)}')
+    if len(data.classes) != 2:
+        raise ValueError(
+            f'config.evaluate.insert is for two classes, and the data have {len(data.classes)}: '
+            'insert into the images of the finished run with configs/audit_counterfactual.py'
+        )
+    if unknown := sorted(set(section.insert_splits) - set(judged)):
+        raise ValueError(
+            f'config.evaluate.insert_splits: {unknown[0]!r} is not judged; '
+            f'{choices(unknown[0], judged)}'
+        )
+
+
+def inserted_last(config: Any) -> str:
+    """A remark where artefacts were inserted behind the editor of the images, else ''."""
+    if not (config.data.purify and config.evaluate.insert):
+        return ''
+    return (
+        f'Artefacts ({", ".join(config.evaluate.insert)}) were inserted into images that '
+        f'{config.data.purify!r} (config.data.purify) had changed before: what it would take away '
+        'again, or do to them, is not in these figures.'
+    )
 
 
 def check_section(config: Any, data: DataSet, *, chosen: bool = False) -> None:
@@ -57,7 +130,7 @@ def judged_splits(config: Any, data: DataSet) -> list[str]:
     """Names of the splits to predict, validation first where there is one."""
     names = config.evaluate.splits or [name for name in data.splits if name != 'train']
     names = [*(['val'] if 'val' in data.splits else []), *names]
-    twins = [f'{name}{TWIN}' for name in names if f'{name}{TWIN}' in data.splits]
+    twins = [twin for name in names for twin in twins_of(config, name) if twin in data.splits]
     return list(dict.fromkeys([*names, *twins]))
 
 
@@ -95,7 +168,8 @@ def leakage(config: Any, data: DataSet, features: Mapping[str, np.ndarray]) -> d
     name = config.evaluate.probe_split
     if not name:
         name = next((n for n in ('balanced', 'test') if n in features), '')
-        name = name or [n for n in features if not n.endswith(TWIN)][-1]
+        twins = {twin for n in features for twin in twins_of(config, n)}
+        name = name or [n for n in features if n not in twins][-1]
     records = data.splits[name]
     return {
         variable: {

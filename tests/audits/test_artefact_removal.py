@@ -20,7 +20,8 @@ TINY = {'n': 3, 'sizes': (48,), 'bootstrap': 20, 'panels': 2}
 
 
 def options(**fields):
-    return kinds.audit('artefact_removal', **{**TINY, **fields}).audit
+    config = kinds.audit('artefact_removal', **{**TINY, **fields})
+    return configs.make({**config.audit, 'root': config.root})
 
 
 @pytest.mark.parametrize('kind', removal_cases.KINDS)

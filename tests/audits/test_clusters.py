@@ -5,11 +5,14 @@ import csv
 import numpy as np
 import pytest
 
-from skinjax import audit, explain, explained, kinds, train
+from skinjax import audit, explain, kinds, train
 from skinjax import config as configs
 from skinjax.audits import clusters
+from skinjax.audits.seen import Part, Seen
 from skinjax.discovery import enrichment
+from skinjax.discovery.spectral import Clustering
 from skinjax.engine.writer import read_json
+from skinjax.relevance import explained
 from tests.helpers import shrink
 
 POOLED = configs.plugin('models', 'tests.audits.pooled_encoder')
@@ -69,7 +72,7 @@ def test_planted_rulers_are_found(name, planted, tmp_path):
     assert set(results['classes']) == {'nevus', 'melanoma'}
     for found in results['agreement']:
         if found['flag'] == FLAG:
-            assert min(found['ari'], found['cluster_ari']) > 0.9 and found['value'] == FLAG
+            assert min(found['ari'], found['joint_ari']) > 0.9 and found['value'] == FLAG
             assert min(found['precision'], found['recall']) > 0.9
     sure = [row for row in results['enrichment'] if row['q'] < 1e-3]
     assert {row['class'] for row in sure if row['flag'] == FLAG} == set(results['classes'])
@@ -123,15 +126,14 @@ def test_few_images(run, tmp_path):
 def test_correction_is_over_all_classes(run):
     found = explained.read(run)
     config = settings('spray', run).audit
-    flags, names = clusters.flags_of(config, found, found.records())
+    seen = Seen.of(found)
     labels = np.arange(len(found.table)) % 2
+    flags = clusters.flags_of(config, seen, np.arange(len(labels)))
     parts = []
-    for name, at in clusters.groups(config, found):
-        clustering = clusters.Clustering(labels[at], np.zeros(2), 1, 1, np.zeros((len(at), 2)))
-        parts.append(
-            clusters.Part(name, at, clustering, np.zeros((len(at), 2)), np.zeros((len(at), 2)))
-        )
-    table, _ = clusters.enriched(parts, flags, names)
+    for name, at in clusters.groups(config, seen):
+        clustering = Clustering(labels[at], np.zeros(2), 1, 1, np.zeros((len(at), 2)))
+        parts.append(Part(name, at, clustering, np.zeros((len(at), 2)), np.zeros((len(at), 2))))
+    table, _ = clusters.enriched(parts, flags)
     assert {row['class'] for row in table} == {'nevus', 'melanoma'}
     assert [row['q'] for row in table] == [row['q'] for row in enrichment.corrected(table)]
 

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from skinjax.data.records import Records, concatenate
+from skinjax.data.records import Records, concatenate, present
 
 
 def small(n=4, first=0):
@@ -69,3 +69,25 @@ def test_flagged():
     assert found.flagged('view').tolist() == [False, False, True, False]
     assert found.flagged('absent').tolist() == [False] * 4
     assert found.select(np.array([], int)).flagged('n').tolist() == []
+
+
+@pytest.mark.parametrize(
+    ('values', 'found'),
+    [
+        (('absent', 'present'), 1),
+        (('no', 'yes'), 1),
+        (('0', '1'), 1),
+        (('no ruler', 'ruler'), 1),
+        (('without a ruler', 'of paper'), 1),
+        (('dense', 'none'), 0),  # as sources sort them
+        (('ruler', 'without'), 0),
+        (('True', 'False'), 0),
+        (('other', 'ruler'), 1),
+        (('left', 'right'), None),
+        (('none', 'no ruler'), None),
+        (('dense', 'none', 'short'), None),
+        ((), None),
+    ],
+)
+def test_which_value_says_that_something_is_there(values, found):
+    assert present('ruler', values) == found

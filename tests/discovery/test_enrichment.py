@@ -34,13 +34,30 @@ def test_rows_by_hand():
 
 
 def test_agreement_by_hand():
-    found = enrichment.rows(CLUSTERS, FLAGS, NAMES)
+    found = enrichment.corrected(enrichment.rows(CLUSTERS, FLAGS, NAMES))
     ruler, _ = enrichment.agreement(CLUSTERS, FLAGS, NAMES, found)
-    assert (ruler['flag'], ruler['n'], ruler['cluster'], ruler['value']) == ('ruler', 8, 0, 'yes')
+    assert (ruler['flag'], ruler['n'], ruler['clusters'], ruler['value']) == (
+        'ruler',
+        8,
+        [0],
+        'yes',
+    )
     assert (ruler['precision'], ruler['recall']) == (3 / 4, 1)
     # Tables [[3, 0, 0], [1, 3, 1]] and [[3, 0], [1, 4]] of pairs, Hubert and Arabie's formula.
     assert ruler['ari'] == pytest.approx((6 - 13 * 9 / 28) / ((13 + 9) / 2 - 13 * 9 / 28))
-    assert ruler['cluster_ari'] == pytest.approx((9 - 13 * 12 / 28) / (12.5 - 13 * 12 / 28))
+    assert ruler['joint_ari'] == pytest.approx((9 - 13 * 12 / 28) / (12.5 - 13 * 12 / 28))
+
+
+def test_a_value_that_fills_two_clusters():
+    """Rulers at two places: 20 in each of clusters 1 and 2, one of 40 images in cluster 0."""
+    labels = np.repeat([0, 1, 2], [40, 20, 20])
+    flags = {'ruler': np.r_[1, np.zeros(39, int), np.ones(40, int)]}
+    names = {'ruler': ('no', 'yes')}
+    found = enrichment.corrected(enrichment.rows(labels, flags, names))
+    (row,) = enrichment.agreement(labels, flags, names, found)
+    assert row['clusters'] == [1, 2]
+    assert (row['precision'], row['recall']) == (1, 40 / 41)
+    assert row['joint_ari'] > 0.9 > 0.75 > row['ari']
 
 
 def test_nothing_known_or_one_cluster():
@@ -49,7 +66,7 @@ def test_nothing_known_or_one_cluster():
     names = dict.fromkeys(flags, ('no', 'yes'))
     assert enrichment.rows(one, flags, names) == enrichment.corrected([]) == []
     (row,) = enrichment.agreement(one, flags, names, [])
-    assert row['flag'] == 'hair' and row['ari'] == 0 and row['cluster'] is None
+    assert row['flag'] == 'hair' and row['ari'] == 0 and row['clusters'] is None
     flags['hair'] = np.ones(4, np.int64)
     assert enrichment.rows(np.array([0, 0, 1, 1]), flags, names) == []
 

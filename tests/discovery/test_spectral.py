@@ -39,7 +39,8 @@ def test_affinity_by_hand():
 @pytest.mark.parametrize('assign', spectral.ASSIGN)
 @pytest.mark.parametrize('affinity', spectral.AFFINITIES)
 def test_blobs(assign, affinity):
-    config = options(assign=assign, affinity=affinity, clusters=3, gamma=0.1, neighbours=8)
+    own = {'knn': {'neighbours': 8}, 'rbf': {'gamma': 0.1}}[affinity]
+    config = options(assign=assign, affinity=affinity, clusters=3, **own)
     found = spectral.cluster(BLOBS, config)
     assert adjusted_rand_score(np.arange(90) % 3, found.labels) == 1
 
@@ -140,6 +141,8 @@ def test_bridges_are_the_shortest():
         ({'assign': 'x'}, "assign is 'x'; known: 'kmeans', 'discretize'"),
         ({'neighbours': 0}, 'neighbours is 0, expected at least 1'),
         ({'gamma': 0.0}, 'gamma is 0.0, expected more than 0'),
+        ({'gamma': 2.0}, 'gamma is 2.0, but only affinity rbf reads it, and it is knn'),
+        ({'affinity': 'rbf', 'neighbours': 5}, 'only affinity knn reads it'),
         ({'clusters': 13}, '12 points cannot be divided into 13 clusters'),
     ],
 )

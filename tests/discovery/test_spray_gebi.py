@@ -54,7 +54,7 @@ def test_planted_frames_are_found():
     # Left to the eigengap there are more clusters, and one of them is of frames alone.
     several = spray.spray(map_points(maps), spray.DEFAULTS).labels
     flags, names = {'frame': has.astype(np.int32)}, {'frame': ('no', 'yes')}
-    rows = enrichment.rows(several, flags, names)
+    rows = enrichment.corrected(enrichment.rows(several, flags, names))
     (best,) = enrichment.agreement(several, flags, names, rows)
     assert best['precision'] == 1 and min(row['p'] for row in rows) < 1e-4
     config = {**gebi.DEFAULTS, 'clusters': 2}

@@ -62,7 +62,7 @@ def test_identity_changes_nothing():
     assert (shift['mean_abs'], shift['max_abs'], shift['switched']) == (0, 0, 0)
 
 
-@pytest.mark.parametrize('kind', ['red_circle', 'ruler', 'hair_medium', 'frame'])
+@pytest.mark.parametrize('kind', ['red_circle', 'ruler', 'hair_medium', 'frame', 'ink', 'patches'])
 def test_a_larger_picture_has_the_same_insertion(kind):
     for name in 'abcd':
         small = done(np.full((96, 96, 3), 200, np.uint8), kind, name)[1]
@@ -134,6 +134,24 @@ def test_rulers_have_longer_ticks_at_5_and_10_millimetres():
     found = [int(length[tick]) for tick in ticks]
     assert found[0] == max(found) and found[1] < found[5] < found[10] == found[0]
     assert max(found[1:5]) == min(found[1:5])
+
+
+def test_ink_and_patches_are_what_the_detectors_look_for():
+    image = skin(224, 224)
+    for kind, name in (('ink', 'ink'), ('patches', 'patches')):
+        score, limit = detectors.ARTEFACTS[name]
+        found = [score(done(image, kind, str(k))[0]) for k in range(8)]
+        assert np.median(found) > limit > score(image), kind
+
+
+def test_bubbles_are_bright_rings_with_a_glint():
+    image = np.full((224, 224, 3), 120, np.uint8)
+    for k in range(4):
+        found, share = done(image, 'gel_bubbles', str(k))
+        assert 0 < (share > 0).mean() < 0.2
+        assert (found[share > 0.02] > 120).all() and found.max() >= 240
+        count, _ = cv2.connectedComponents((share > 0.1).astype(np.uint8))
+        assert 3 <= count <= 20  # two to six, each in one piece or two; and the background
 
 
 def test_hair_of_three_densities():

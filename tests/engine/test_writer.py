@@ -177,6 +177,27 @@ def test_progress_is_silent_when_disabled_and_a_bar_on_a_terminal():
     assert '10/10' in stream.getvalue()
 
 
+@pytest.mark.parametrize('terminal', [False, True])
+def test_nothing_is_shown_of_what_is_over_soon(terminal):
+    clock, stream = Clock(), io.StringIO()
+    stream.isatty = lambda: terminal
+    with Progress(10, unit='image', stream=stream, clock=clock, delay=5.0) as progress:
+        for step in range(1, 11):
+            clock.now += 0.1
+            progress.update(step)
+    assert stream.getvalue() == ''
+
+
+def test_what_takes_longer_is_told_late():
+    clock, stream = Clock(), io.StringIO()
+    progress = Progress(30, unit='image', stream=stream, clock=clock, delay=15.0)
+    for clock.now in range(1, 31):
+        progress.update(int(clock.now))
+    assert [line.split(',')[0] for line in stream.getvalue().splitlines()] == [
+        'image 15/30', 'image 25/30', 'image 30/30'
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ('seconds', 'text'), [(0.0, '0s'), (59.7, '1m00s'), (185.0, '3m05s'), (7620.0, '2h07m')]
 )

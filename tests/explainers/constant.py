@@ -2,12 +2,14 @@
 
 import jax.numpy as jnp
 
+from skinjax.explainers import Explain
+
 DEFAULTS = {'value': 0.0}
 
 
 def build(config):
-    def explain(subject, variables, images, targets):
-        del subject, variables, targets
+    def part(subject, variables, images, targets, k):
+        del subject, variables, targets, k
         return jnp.full((*images.shape[:3], 1), config.value, jnp.float32)
 
-    return explain
+    return Explain(part)

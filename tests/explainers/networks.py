@@ -9,11 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from skinjax.explainers import Subject, lrp
+from skinjax.explainers import compiled, lrp
 from skinjax.models import resnet
 from skinjax.models.attention import Attended
 from skinjax.models.classifier import Classifier
 from skinjax.models.options import Options
+from skinjax.relevance.lrp.composites import read
+from skinjax.relevance.lrp.rewriter import Rewriter
+from skinjax.relevance.subject import Subject
 from tests.models.small import SMALL
 
 LOW, HIGH = -2.0, 2.5  # of pixels
@@ -78,7 +81,7 @@ def config(**fields: Any) -> Any:
 
 def explain(net: Any, **fields: Any) -> Any:
     """(variables, images, targets) -> relevance, compiled."""
-    return jax.jit(functools.partial(lrp.build(config(**fields)), subject(net)))
+    return compiled(lrp.build(config(**fields)), subject(net))
 
 
 class Chain(nn.Module):
@@ -95,8 +98,6 @@ class Chain(nn.Module):
 
 def through(layer: Any, x: Any, start: Any, **fields: Any) -> np.ndarray:
     """The relevance that a layer without parameters hands down of `start`, [b, h, w, c]."""
-    from skinjax.explainers.lrp_composites import read
-    from skinjax.explainers.lrp_rewriter import Rewriter
 
     def run(x):
         bounds = np.zeros(3, np.float32), np.ones(3, np.float32)

@@ -11,7 +11,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from skinjax import config as configs
-from skinjax.explainers import Subject, gradients, stages, visual_backprop
+from skinjax.explainers import compiled, visual_backprop
+from skinjax.relevance import gradients, stages
+from skinjax.relevance.subject import Subject
 from tests.explainers import networks
 
 LOW, HIGH = networks.LOW, networks.HIGH
@@ -33,7 +35,7 @@ def explained(name: str, subject: Subject, *arguments: Any, **fields: Any) -> np
     """Relevance of (variables, images, targets), compiled."""
     module = configs.find('explainers', name)
     explain = module.build(ConfigDict({**module.DEFAULTS, **fields}))
-    return np.asarray(jax.jit(functools.partial(explain, subject))(*arguments))
+    return np.asarray(compiled(explain, subject)(*arguments))
 
 
 def drawn(net: Any, count: int = 2) -> Any:
@@ -213,9 +215,10 @@ def test_stages_of_every_encoder_are_found(family):
     for name, stage in (('grad_cam', {'stage': 0}), ('visual_backprop', {})):
         module = configs.find('explainers', name)
         explain = module.build(ConfigDict({**module.DEFAULTS, **stage}))
-        explain = functools.partial(explain, networks.subject(net))
-        targets = jax.ShapeDtypeStruct((2,), jnp.int32)
-        assert jax.eval_shape(explain, dict(variables), images, targets).shape == (2, size, size, 1)
+        part = functools.partial(explain.part, networks.subject(net))
+        targets, k = (jax.ShapeDtypeStruct(shape, jnp.int32) for shape in ((2,), ()))
+        found = jax.eval_shape(part, dict(variables), images, targets, k)
+        assert found.shape == (2, size, size, 1)
 
 
 @pytest.mark.parametrize(
