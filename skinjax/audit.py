@@ -68,8 +68,9 @@ def audit(
         workdir: where report.html, results.json, tables and figures go.
         classes: names in the order of labels, the positive one of two last; those of the table
             where none are given.
-        bias: names of the columns of the table that are flags; for records, flag -> names of its
-            values, where 'no' and 'yes' or numbers do not say it.
+        bias: names of the columns of the table that are flags; for records, which of theirs (none
+            named: all), or flag -> names of its values, where 'no' and 'yes' or numbers do not say
+            it.
         threshold: of two classes, from which on the positive one is called.
         explain: (images, int32 class of each [b]) -> relevance of pixels [b, h, w] for that class;
             without it parts of the images are covered, one by one, which takes long.
@@ -94,14 +95,16 @@ def audit(
     config, workdir = _config(options), Path(workdir)
     report.check(config.audit)
     if isinstance(records, Records):
+        if (image_size, csv) != (224, 'records.csv'):
+            raise ValueError('image_size and csv are of a folder: records have their images')
         data = functions.data_of(records, classes, bias)
     else:
-        data = functions.folder_data(Path(records), image_size, csv, classes, tuple(bias))
+        data = functions.folder_data(Path(records), image_size, csv, classes, bias)
     judged = classifiers.split_of(data, config.audit.split, 'split')
     one = functions.of_function(predict, data, judged, threshold, batch_size, name, explain)
     with rundir.lock(workdir):
         rundir.claim(config, workdir)
-        (workdir / 'DONE').unlink(missing_ok=True)
+        report.clear(workdir)
         results, sections = report.examined(one, config.audit, workdir)
         return _publish(config, workdir, results, sections)
 
@@ -110,6 +113,8 @@ def _config(options: Mapping[str, Any]) -> Any:
     """The config of kind 'audit' for a function, with `options` in place of the defaults."""
     from skinjax.audits import report
 
+    if above := sorted({*kinds.RUN, 'explainer'} & {*options}):
+        raise ValueError(f'{above[0]} is of audits of runs: a function has none')
     fields: dict[str, Any] = {}
     for field, value in options.items():
         known = report.DEFAULTS.get(field)

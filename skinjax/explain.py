@@ -10,7 +10,6 @@ killed.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Integer
 
 from skinjax import config as configs
 from skinjax import evaluate, rundir
@@ -32,7 +30,7 @@ from skinjax.objectives import network as networks
 from skinjax.predictions import Predictions
 from skinjax.relevance import checks, explained, findings, gradients, parts, report
 from skinjax.relevance.faithfulness import FILLS
-from skinjax.relevance.mapper import Mapper
+from skinjax.relevance.mapper import Explainer, Mapper
 from skinjax.relevance.subject import Subject
 from skinjax.tasks import classification
 
@@ -147,7 +145,7 @@ def prepare(config: Any) -> Setting:
 
 def mapper(
     section: Any, source: Any, data: DataSet, variables: Variables, mesh: Mesh, batch_size: int
-) -> Callable[[Records, Integer[np.ndarray, ' n']], Float[np.ndarray, 'n h w']]:
+) -> Explainer:
     """What gives the relevance of class targets[i] of row i: float32, summed over channels.
 
     The programs are compiled once, for all records.
@@ -166,7 +164,7 @@ def mapper(
     """
     explain = configs.find('explainers', section.name).build(section)
     made = Mapper(explain, network(source, data), source.data, mesh, batch_size)
-    return functools.partial(made, variables)
+    return Explainer(section, made, variables)
 
 
 def network(source: Any, data: DataSet) -> networks.Bound:

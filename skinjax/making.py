@@ -38,10 +38,13 @@ def stoppable(
 
 
 @contextlib.contextmanager
-def counted(function: Callable[..., Any], calls: int, unit: str) -> Iterator[Callable[..., Any]]:
-    """`function`, each of whose `calls` calls moves a bar by one `unit`."""
+def counted(
+    function: Callable[..., Any], calls: int, unit: str, delay: float = 0.0
+) -> Iterator[Callable[..., Any]]:
+    """`function`, each of whose `calls` calls moves a bar by one `unit`, that is shown after
+    `delay` seconds."""
     done = itertools.count(1)
-    with Progress(calls, unit=unit) as progress:
+    with Progress(calls, unit=unit, delay=delay) as progress:
 
         def told(*given: Any) -> Any:
             out = function(*given)

@@ -110,6 +110,12 @@ def test_maps_of_any_records_and_classes(source):
     assert np.allclose(heat(records.select(rows), classes[rows]), maps[rows], rtol=1e-4, atol=1e-6)
     # One logit for both classes.
     assert np.allclose(heat(records, 1 - classes), -maps, rtol=1e-4, atol=1e-6)
+    assert [*heat.remarks(records, classes)] == []
+    taylor = settings(source, 'lrp', {'composite': 'deep_taylor'}).explainer
+    heat = explain.mapper(taylor, run, data, variables, mesh, 4)
+    both = [[*heat.remarks(records, np.full(6, k))] for k in (0, 1)]
+    counts = [int(told[0].split()[0]) if told else 0 for told in both]
+    assert sum(counts) == 6 and all('of 6 scores are negative' in told[0] for told in both if told)
 
 
 def test_the_table_is_that_of_the_predictions(source, work):

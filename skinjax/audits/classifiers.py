@@ -3,12 +3,12 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Float, Int, Integer
 
 from skinjax import config as configs
 from skinjax import evaluate, explain, rundir, tasks
@@ -25,6 +25,7 @@ _PLAIN = {'splits': (), 'purify': '', 'insert': (), 'probe_split': ''}
 
 Say = Callable[[Records], tuple[Predictions, Float[np.ndarray, 'n d'] | None]]
 Heat = Callable[[Records, Integer[np.ndarray, ' n']], Float[np.ndarray, 'n h w']]
+Remarks = Callable[[Records, Integer[np.ndarray, ' n']], Iterable[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Classifier:
         explain: (records, class of each) -> relevance of pixels for that class, of any scale.
         pictures: the same for classifiers that get the same picture for the same id; '': like no
             other's.
+        remarks: (records, class of each) -> what the explainer has to say of these maps.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Classifier:
     say: Say
     explain: Heat | None = None
     pictures: str = ''
+    remarks: Remarks | None = None
 
     def predict(self, records: Records) -> Predictions:
         """The prediction table of some records."""
@@ -77,10 +80,11 @@ def of_run(name: str, config: Any) -> Classifier:
     mesh = Mesh.create('jit', config.devices)
     data, objective, _, variables = evaluate.restore(path, trained, mesh)
     predict = classification.Predictor(trained, objective, mesh)
-    heat = None
+    heat = remarks = None
     if 'explainer' in config:
         size = min(trained.evaluate.batch_size, 32)
         heat = explain.mapper(config.explainer, trained, data, variables, mesh, size)
+        remarks = heat.remarks
     return Classifier(
         name,
         trained.data.image_size,
@@ -90,6 +94,7 @@ def of_run(name: str, config: Any) -> Classifier:
         functools.partial(predict, variables),
         heat,
         _pictures(trained),
+        remarks,
     )
 
 
@@ -162,14 +167,23 @@ def split_of(data: DataSet, name: str, field: str) -> Records:
     Raises:
         ValueError: there is no such split, or it has no other rows.
     """
-    name = name or next((n for n in ('test', 'plain') if n in data.splits), '')
+    name = name_of(data, name)
     if name not in data.splits:
         raise ValueError(f'config.audit.{field} is {name!r}; {choices(name, data.splits)}')
     records = data.splits[name]
-    real = ~(records.flagged(mixing.SYNTHETIC) | records.flagged('purified'))
-    if not real.any():
+    if not len(real := real_rows(records)):
         raise ValueError(f'config.audit.{field}: split {name!r} has no real images')
     return records.select(real)
+
+
+def name_of(data: DataSet, name: str) -> str:
+    """The name of a split: '' is 'test', or else 'plain', or '' where there is neither."""
+    return name or next((n for n in ('test', 'plain') if n in data.splits), '')
+
+
+def real_rows(records: Records) -> Int[np.ndarray, ' k']:
+    """The rows that are neither generated nor edited."""
+    return np.flatnonzero(~(records.flagged(mixing.SYNTHETIC) | records.flagged('purified')))
 
 
 def same_rows(classifiers: Sequence[Classifier]) -> None:

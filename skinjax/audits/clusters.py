@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Int
 
 from skinjax.audits import cluster_pages, pages
-from skinjax.audits.flags import Flags, known_flags
-from skinjax.audits.seen import Part, Seen
+from skinjax.audits.seen import Flags, Part, Seen, known_flags
+from skinjax.data import choosing
 from skinjax.data.records import Records, choices
 from skinjax.data.writing import write_csv
 from skinjax.discovery import enrichment, spectral, view
@@ -33,6 +33,7 @@ DEFAULTS: dict[str, Any] = {
     'threads': 2,  # of the detectors
     'seed': 0,
 }
+SHOWN_AFTER = 2.0  # seconds, from which on it is told how many images have gone by
 WRONG = 'called wrongly'
 CLASS = 'true class'
 
@@ -50,7 +51,7 @@ def check(config: Any) -> None:
         )
     if config.by not in BY:
         raise ValueError(f'config.audit.by is {config.by!r}; {choices(config.by, BY)}')
-    for field, bound in {'n': 0, 'exemplars': 1, 'threads': 0, 'perplexity': 1}.items():
+    for field, bound in {'n': 0, 'exemplars': 1, 'threads': 1, 'perplexity': 1}.items():
         if config[field] < bound:
             raise ValueError(f'config.audit.{field} is {config[field]}, expected at least {bound}')
 
@@ -121,16 +122,13 @@ def groups(config: Any, seen: Seen) -> Iterator[tuple[str, Int[np.ndarray, ' n']
     """Names of classes and the rows that are clustered together."""
     table = seen.table
     if config.by == 'all':
-        yield 'all', _sample(np.arange(len(table)), config.n, config.seed)
+        yield 'all', choosing.by_chance(len(table), config.n, config.seed)
         return
     codes = table.labels if config.by == 'label' else table.columns[config.by]
     for code in np.unique(codes).tolist():
         rows = np.flatnonzero(codes == code)
-        yield seen.classes[code], _sample(rows, config.n, config.seed)
-
-
-def _sample(rows: Int[np.ndarray, ' n'], n: int, seed: int) -> Int[np.ndarray, ' k']:
-    return np.sort(np.random.default_rng(seed).permutation(rows)[: n or None])
+        some = choosing.by_chance(len(rows), config.n, config.seed)
+        yield seen.classes[code], rows[some]
 
 
 def _part(config: Any, name: str, rows: Int[np.ndarray, ' n'], seen: Seen, divide: Divide) -> Part:

@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from skinjax import config as configs
 from skinjax import editing
 from skinjax.audits import (
@@ -30,9 +28,11 @@ from skinjax.audits.calling import Edit
 from skinjax.audits.classifiers import Classifier
 from skinjax.audits.folders import named_folders, naming
 from skinjax.audits.switches import Called
+from skinjax.data import choosing
 from skinjax.document import Section, Table
 from skinjax.editors import Editor, insert, overlays
 from skinjax.engine.writer import Progress
+from skinjax.predictions import Predictions
 
 # What `examined` reads, beside `seed` and `bootstrap`.
 OPTIONS: dict[str, Any] = {
@@ -131,6 +131,7 @@ def examined(
     named: Sequence[Classifier],
     workdir: Path,
     progress: Callable[[int], None] | None = None,
+    clean: Mapping[str, Predictions] | None = None,
 ) -> tuple[dict[str, Any], list[Section]]:
     """What insertions and removals do to what classifiers say.
 
@@ -143,6 +144,7 @@ def examined(
         workdir: to write into.
         progress: called with the number of prediction tables made so far, of `steps`; a progress
             bar of its own without.
+        clean: classifier -> what it says of the images as they are, where that is known.
 
     Returns:
         For results.json: `thresholds`, `insertion_masks`, `switches` (`switch_summary.summary`),
@@ -151,10 +153,10 @@ def examined(
     """
     if progress is None:
         with Progress(steps(section, len(named)), unit='table') as bar:
-            return examined(section, named, workdir, bar.update)
+            return examined(section, named, workdir, bar.update, clean)
     options = {'templates': section.templates}
     tools = removal.editors(section)
-    called, found = insertion.inserted(named, section, workdir, progress, **options)
+    called, found = insertion.inserted(named, section, workdir, progress, clean, **options)
     done = len(named) * (1 + len(section.kinds) * section.masks)
     notes = remarks.remarks(called, named[0].data.classes)
     results: dict[str, Any] = {
@@ -175,9 +177,9 @@ def examined(
         sections.append(Section('Strength and response', _STRENGTH, [table], drawn))
     without: list[Called] = []
     if tools:
-        clean = {one.classifier: one.clean for one in called}
+        plain = {one.classifier: one.clean for one in called}
         block, without = removal.removed(
-            named, clean, tools, section, workdir, lambda count: progress(done + count)
+            named, plain, tools, section, workdir, lambda count: progress(done + count)
         )
         results['removal'] = block
         sections.append(removal.section_of(block, workdir))
@@ -238,5 +240,5 @@ def some(one: Classifier, n: int, seed: int) -> Classifier:
     """The classifier with at most `n` of its images, drawn by chance; 0: all."""
     if not n or n >= len(one.records):
         return one
-    rows = np.random.default_rng(seed).permutation(len(one.records))[:n]
-    return dataclasses.replace(one, records=one.records.select(np.sort(rows)))
+    rows = choosing.by_chance(len(one.records), n, seed)
+    return dataclasses.replace(one, records=one.records.select(rows))

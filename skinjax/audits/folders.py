@@ -22,7 +22,7 @@ def named(parts: Iterable[str], field: str, marks: str = '') -> dict[str, str]:
         before, sign, after = part.partition('=')
         folder = (after if sign else before).strip()
         name = before.strip() if sign else Path(folder).resolve().name
-        if not re.fullmatch(rf'[\w.{re.escape(marks)}-]+', name) or name in found:
+        if not re.fullmatch(rf'(?!\.)[\w.{re.escape(marks)}-]+', name) or name in found:
             raise ValueError(
                 f'{field}: {name!r} cannot be the name of {folder}: expected another '
                 'one for each, of letters, digits, _ . and -: NAME=FOLDER'

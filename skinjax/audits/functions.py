@@ -9,16 +9,16 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from skinjax import config as configs
+from skinjax.audits.answers import ROUNDING, answer, heat_map
 from skinjax.audits.classifiers import Classifier
 from skinjax.data import folder
 from skinjax.data.records import COMMON, DataSet, Records, choices, concatenate
-from skinjax.data.table import read_table
+from skinjax.data.table import FILE_NAME, read_table
 from skinjax.predictions import Predictions
 
 # uint8 images [b, h, w, 3] -> [b], [b, 1] or [b, c], or a dictionary; see skinjax.audit.audit.
 Predict = Callable[[np.ndarray], Any]
 Explain = Callable[[np.ndarray, np.ndarray], Any]
-_ROUNDING = 1e-3  # by which probabilities may miss their sum, and differ between two calls
 
 
 def data_of(
@@ -30,7 +30,7 @@ def data_of(
         records: the images.
         classes: name of each label.
         bias: variable -> names of its values; those that are not named are 'no' and 'yes', or the
-            numbers themselves.
+            numbers themselves. Or a list of variables: of others nothing is told; none: of all.
 
     Raises:
         ValueError: a label or a value without a name, a variable that the records do not have, or
@@ -50,7 +50,9 @@ def data_of(
         raise ValueError(f'the records have no bias variable {unknown[0]!r}; {known}')
     given = bias if isinstance(bias, Mapping) else {}
     names = {}
-    for name, values in records.bias.items():
+    chosen = records.bias if isinstance(bias, Mapping) or not bias else bias
+    for name in chosen:
+        values = records.bias[name]
         most = int(values.max(initial=-1))
         plain = ('no', 'yes') if most < 2 else tuple(str(k) for k in range(most + 1))
         names[name] = tuple(given.get(name, plain))
@@ -60,15 +62,24 @@ def data_of(
 
 
 def folder_data(
-    root: Path, image_size: int, csv: str, classes: Sequence[str], bias: Sequence[str]
+    root: Path,
+    image_size: int,
+    csv: str,
+    classes: Sequence[str],
+    bias: Mapping[str, Sequence[str]] | Sequence[str],
 ) -> DataSet:
     """A folder of images with a table, see `skinjax.data.folder`.
 
     Without a column `split` all rows are judged: the split 'test'.
 
     Raises:
-        ValueError, FileNotFoundError: as `folder.build`.
+        ValueError, FileNotFoundError: as `folder.build`; or values of `bias` are named.
     """
+    if isinstance(bias, Mapping):
+        raise ValueError(
+            'the values of flags have names in the table of the folder: give the columns, '
+            f'bias={tuple(bias)}'
+        )
     own = {'root': str(root), 'csv': csv, 'image_size': image_size, 'bias': tuple(bias)}
     given = {'classes': tuple(classes)} if classes else {}
     config = configs.make({**COMMON, **folder.DEFAULTS, 'name': 'folder', **own, **given})
@@ -102,11 +113,18 @@ def of_function(
         name: of the model.
 
     Raises:
-        ValueError: images of several sizes, or a function that says other things of the same images
-            beside other ones, or no probabilities (`answer`).
+        ValueError: an option out of range, images of several sizes, or a function that says other
+            things of the same images beside other ones, or no probabilities (`answer`).
     """
     if batch_size < 1:
         raise ValueError(f'batch_size is {batch_size}, expected at least 1')
+    if not 0 < threshold < 1:
+        raise ValueError(f'threshold is {threshold}, expected a probability between 0 and 1')
+    if not FILE_NAME.fullmatch(name):
+        raise ValueError(
+            f'name is {name!r}, which files are named after: expected letters, digits, blanks, '
+            '_ . and -'
+        )
     model = _Model(predict, explain, len(data.classes), batch_size)
     images, _ = next(_batches(records, batch_size))
     _same_in_any_company(predict, images, len(data.classes))
@@ -142,7 +160,7 @@ class _Model:
         for images, count in _batches(rows, self.batch_size):
             wanted = targets[at : at + count].astype(np.int32)
             wanted = np.pad(wanted, (0, len(images) - count), mode='edge')
-            maps.append(_map(self.explain(images, wanted), len(images))[:count])
+            maps.append(heat_map(self.explain(images, wanted), len(images))[:count])
             at += count
         return np.concatenate(maps)
 
@@ -166,76 +184,13 @@ def _batches(records: Records, size: int) -> Iterator[tuple[np.ndarray, int]]:
         yield np.stack(images + images[-1:] * (size - len(images))), len(images)
 
 
-def answer(
-    said: Any, classes: int, batch: int, count: int
-) -> tuple[Float[np.ndarray, 'n c'], Float[np.ndarray, 'n d'] | None]:
-    """What a model says of a batch, checked: probabilities [n, 1] of the positive class of two or
-    [n, c], and features or None, of the first `count` images.
-
-    Raises:
-        ValueError: other shapes, values that are no probabilities, rows that do not sum to 1, or
-            features that are not finite.
-    """
-    features = None
-    if isinstance(said, Mapping):
-        if 'probabilities' not in said:
-            raise ValueError(f"the model gives {sorted(said)}, but no 'probabilities'")
-        said, features = said['probabilities'], said.get('features')
-    p = np.asarray(said, np.float64)
-    p = p[:, None] if p.ndim == 1 else p
-    allowed = (1, 2) if classes == 2 else (classes,)
-    if p.ndim != 2 or len(p) != batch or p.shape[1] not in allowed:
-        columns = ' or '.join(f'[{batch}, {k}]' for k in allowed)
-        raise ValueError(
-            f'the model gives probabilities of shape {list(p.shape)} for {batch} images and '
-            f'{classes} classes, expected {columns}'
-        )
-    if not np.isfinite(p).all():
-        raise ValueError('the model gives probabilities that are not finite (NaN or infinite)')
-    if p.min() < -_ROUNDING or p.max() > 1 + _ROUNDING:
-        raise ValueError(
-            f'the model gives values from {p.min():.3g} to {p.max():.3g}, expected probabilities '
-            'from 0 to 1: apply the sigmoid or softmax to its logits'
-        )
-    if p.shape[1] > 1 and np.abs(p.sum(axis=1) - 1).max() > _ROUNDING:
-        off = p.sum(axis=1)[np.abs(p.sum(axis=1) - 1).argmax()]
-        raise ValueError(
-            f'the probabilities of the classes of an image sum to {off:.4g}, expected 1: is the '
-            'softmax missing, or are several classes possible at once?'
-        )
-    p = np.clip(p[:, 1:] if p.shape[1] == classes == 2 else p, 0, 1)
-    return p[:count], None if features is None else _features(features, batch)[:count]
-
-
-def _features(found: Any, batch: int) -> Float[np.ndarray, 'n d']:
-    features = np.asarray(found, np.float32)
-    if features.ndim != 2 or len(features) != batch:
-        raise ValueError(
-            f'the model gives features of shape {list(features.shape)} for {batch} images, '
-            f'expected [{batch}, d]'
-        )
-    if not np.isfinite(features).all():
-        raise ValueError('the model gives features that are not finite (NaN or infinite)')
-    return features
-
-
-def _map(found: Any, batch: int) -> Float[np.ndarray, 'n h w']:
-    maps = np.asarray(found, np.float32)
-    if maps.ndim != 3 or len(maps) != batch or not np.isfinite(maps).all():
-        raise ValueError(
-            f'`explain` gives maps of shape {list(maps.shape)} for {batch} images, expected finite '
-            f'values [{batch}, h, w]'
-        )
-    return maps
-
-
 def _same_in_any_company(predict: Predict, images: np.ndarray, classes: int) -> None:
     """ValueError for a model in training mode: with dropout, or with statistics of the batch."""
     n, half = len(images), (len(images) + 1) // 2
     others = images.copy()
     others[half:] = images[0]
     first, again = (answer(predict(some), classes, n, half)[0] for some in (images, others))
-    if (worst := np.abs(first - again).max()) > _ROUNDING:
+    if (worst := np.abs(first - again).max()) > ROUNDING:
         raise ValueError(
             'the model says other things of the same images beside other ones (probabilities '
             f'differ by up to {worst:.3g}): put it into evaluation mode, without dropout and with '

@@ -5,7 +5,8 @@ Reads the relevance maps of a run of kind 'explain' and their images (skinjax/di
 
 from typing import Any
 
-from skinjax.audits import clusters, pages
+from skinjax import making
+from skinjax.audits import clusters
 from skinjax.audits.clusters import Audit, Divide
 from skinjax.discovery import gebi, spray
 
@@ -36,11 +37,13 @@ def divider(config: Any) -> Divide:
     gebi.check(config)
 
     def divide(maps, records):
-        maps = pages.counted(maps, len(records), 'map')
-        points = spray.preprocess(maps, config.size, config.absolute, config.normalise)
-        pictures = (records.read(row)['image'] for row in range(len(records)))
-        pictures = pages.counted(pictures, len(records), 'image')
-        seen = gebi.preprocess_images(pictures, config.size, config.channels)
+        count, delay = len(records), clusters.SHOWN_AFTER
+        with making.counted(lambda one: one, count, 'map', delay) as told:
+            maps = map(told, maps)
+            points = spray.preprocess(maps, config.size, config.absolute, config.normalise)
+        with making.counted(lambda row: records.read(row)['image'], count, 'image', delay) as told:
+            pictures = map(told, range(count))
+            seen = gebi.preprocess_images(pictures, config.size, config.channels)
         found = gebi.gebi(points, seen, config, config.seed)
         return found.clustering, found.points
 

@@ -14,6 +14,7 @@ from skinjax.data.records import Records, choices
 from skinjax.document import Figure, Section
 from skinjax.editors import insert, overlays
 from skinjax.figures import image_grid, interval_bars
+from skinjax.predictions import Predictions
 
 TEXT = (
     'Figures are means over the insertions, sd is between them; largest and least are those of '
@@ -50,6 +51,7 @@ def inserted(
     section: Any,
     workdir: Path,
     told: Callable[[int], None] = lambda done: None,
+    clean: Mapping[str, Predictions] | None = None,
     **options: Any,
 ) -> tuple[list[Called], list[Row]]:
     """What the classifiers say of their images with each artefact, and the rows of
@@ -62,10 +64,11 @@ def inserted(
         section: with `kinds`, `masks`, `seed` and `bootstrap`.
         workdir: to write into.
         told: called with the number of tables made so far.
+        clean: classifier -> what it says of the images as they are, where that is known.
         options: of the editor 'insert', beside its kind, seed and spread.
     """
     edits = calling.insertions(tuple(section.kinds), section.masks, section.seed, **options)
-    called = calling.call(named, edits, told)
+    called = calling.call(named, edits, told, clean)
     calling.write(called, workdir / 'predictions')
     if not edits:
         return called, []

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
+from scipy.stats import false_discovery_control
 
 from skinjax import document, figures, report_sections
 from skinjax.audits import probe
-from skinjax.audits.flags import Flags
-from skinjax.bootstrap import bootstrap_auc, bootstrap_mean_auc
-from skinjax.data.records import UNKNOWN, Records
+from skinjax.audits.seen import Flags
+from skinjax.data.records import Records
 from skinjax.document import Section, Table
 
 DIAGNOSIS = 'diagnosis'
@@ -40,40 +40,32 @@ def leaked(
     Returns:
         reason: None, or why nothing was asked; variables: of the diagnosis and of each flag, the
         block of each kind of probe, `detected` (no person has flagged it), and `by_diagnosis`:
-        the AUC of who knows the diagnosis alone (`by_label`).
+        the AUC of the guess P(flag | diagnosis), which sees no image (None where there is none).
+        The block of a flag says in `more` by how much the probe is better than this guess, on the
+        same rows and folds; q is its p after Benjamini and Hochberg, over all flags and kinds.
     """
     if features is None:
         return {'reason': NONE, 'variables': {}}
-    wanted = {DIAGNOSIS: records.labels, **flags.codes}
+    labels, groups = records.labels, records.groups
     found: dict[str, Any] = {}
-    for name, values in wanted.items():
+    for name, values in {DIAGNOSIS: labels, **flags.codes}.items():
+        beside = None if name == DIAGNOSIS else labels
         blocks = {
-            kind: probe.probe(features, values, records.groups, kind, folds) for kind in kinds
+            kind: probe.probe(features, values, groups, kind, folds, beside=beside)
+            for kind in kinds
         }
-        level = None if name == DIAGNOSIS else by_label(records.labels, values, records.groups)
+        level = next(iter(blocks.values())).get('level')  # the same of every kind
+        for block in blocks.values():
+            block.pop('level', None)
         found[name] = {'detected': name in flags.detected, **blocks, 'by_diagnosis': level}
+    asked = [block[kind] for name, block in found.items() if name != DIAGNOSIS for kind in kinds]
+    known = [block for block in asked if block['p'] is not None]
+    adjusted = false_discovery_control([block['p'] for block in known]) if known else ()
+    for block in asked:
+        block['q'] = None
+    for block, q in zip(known, adjusted, strict=True):
+        block['q'] = float(q)
     return {'reason': None, 'variables': found}
-
-
-def by_label(
-    labels: Int[np.ndarray, ' n'], values: Int[np.ndarray, ' n'], groups: np.ndarray
-) -> dict[str, float] | None:
-    """AUC of the guess P(value | label), with its interval: the level of an association alone.
-
-    None where less than two values or classes are known. With more than two values the mean of the
-    one-vs-rest AUCs.
-    """
-    rows = values != UNKNOWN
-    kept, target = np.unique(values[rows], return_inverse=True)
-    classes, of = np.unique(labels[rows], return_inverse=True)
-    if min(len(kept), len(classes)) < 2:
-        return None
-    table = np.zeros((len(classes), len(kept)))
-    np.add.at(table, (of, target), 1)
-    scores = (table / table.sum(axis=1, keepdims=True))[of]
-    if len(kept) == 2:
-        return bootstrap_auc(target, scores[:, 1], groups=groups[rows])
-    return bootstrap_mean_auc(target, scores, groups=groups[rows])[0]
 
 
 def sections(leaks: Mapping[str, Any], split: str, workdir: Path) -> list[Section]:
@@ -91,14 +83,16 @@ def sections(leaks: Mapping[str, Any], split: str, workdir: Path) -> list[Sectio
     for name, block in leaks['variables'].items():
         probes = {kind: block[kind] for kind in probe.KINDS if kind in block}
         shown = [{**one, 'value': one['auc']} for one in probes.values()]
+        more = [cell for one in probes.values() for cell in (one.get('more'), one.get('q'))]
         first = next(iter(probes.values()))
         source = '' if name == DIAGNOSIS else 'detector' if block['detected'] else 'data'
-        rows.append([name, source, *shown, block['by_diagnosis'], first['n']])
+        rows.append([name, source, *shown, block['by_diagnosis'], *more, first['n']])
         rows[-1].append(report_sections.remark(first))
         if first['auc'] is not None:
             bars[name], counts[name] = shown[0], first['n']
     names = {'linear': 'linear probe', 'mlp': 'MLP probe'}
     header = ['flag', 'flagged by', *(names[kind] for kind in probes), 'by the diagnosis alone']
+    header += [cell for kind in probes for cell in (f'{kind} beyond it', f'q, {kind}')]
     header += ['images', 'remark']
     text = (
         'Fresh classifiers, linear and with a hidden layer, learn to read each flag from the '
@@ -106,7 +100,9 @@ def sections(leaks: Mapping[str, Any], split: str, workdir: Path) -> list[Sectio
         'features do not tell the flag; 1: they tell it without error. 95 % intervals, bootstrap '
         'over patients or images.\n\n'
         '“By the diagnosis alone” is what a person reaches who knows the diagnosis and sees no '
-        'image, since some flags go with it: features that know the diagnosis must reach that. '
+        'image, since some flags go with it, judged on the same images and folds: features that '
+        'know the diagnosis can reach that. “Beyond it” is how much better the probe is, or how '
+        'much better than 0.5 where the guess is worse; paired, q after Benjamini and Hochberg. '
         'What lies above it, the model has seen. To know an artefact is not yet to use it: that is '
         'the next question.'
     )

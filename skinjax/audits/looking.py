@@ -6,20 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from skinjax import config as configs
 from skinjax.audits import clusters, occlusion, scatter
 from skinjax.audits.classifiers import Classifier
-from skinjax.audits.flags import Flags
-from skinjax.audits.seen import Part, Seen
-from skinjax.data import choosing
+from skinjax.audits.seen import Flags, Part, Seen
 from skinjax.data.records import Records
 from skinjax.document import Section
 from skinjax.predictions import Predictions
 
 METHODS = ('spray', 'gebi')
-_OWN = ('maps', 'n', 'detect', 'threads', 'seed')  # fields that the audit as a whole decides
+_OWN = ('maps', 'by', 'n', 'detect', 'threads', 'seed')  # fields that the audit decides
 _MAPS = (
     'Of {} images a map says which pixels speak for the class that is called ({}; {} maps are '
     'zero). Images that are called differently are divided apart.'
@@ -27,6 +25,10 @@ _MAPS = (
 _SURE = (
     ' Of {} of the {} images the model is so sure (beyond a probability of 0.999999) that covering '
     'a part may change what it says unseen: their maps tell less than it knows.'
+)
+_UNCHECKED = (
+    ' Whether the maps depend on what was learned was not checked here: kind `explain` compares '
+    'them with those of random weights.'
 )
 _SCATTER = (
     'A point is an image; images are near each other where their maps are alike, as far as two '
@@ -62,7 +64,12 @@ def check(section: Any) -> Any:
 
 
 def looked(
-    one: Classifier, records: Records, flags: Flags, section: Any, workdir: Path
+    one: Classifier,
+    records: Records,
+    flags: Flags,
+    table: Predictions,
+    section: Any,
+    workdir: Path,
 ) -> tuple[dict[str, Any], list[Section]]:
     """Clusters of the maps of some images: a block of results.json, and sections of a report.
 
@@ -72,6 +79,7 @@ def looked(
         one: the classifier.
         records: the images.
         flags: what is known of them.
+        table: what the classifier says of them.
         section: options of the audit 'report'.
         workdir: where tables and figures go.
 
@@ -80,8 +88,10 @@ def looked(
     """
     config = check(section.clusters)
     config.seed = section.seed
-    seen, block = _seen(one, records.cached(), flags, section)
+    seen, block = _seen(one, records.cached(), flags, table, section)
     unseen = _SURE.format(block['sure'], block['n']) if block.get('sure') else ''
+    unseen += ''.join(f' {remark[0].upper()}{remark[1:]}.' for remark in block.get('told', ()))
+    unseen += _UNCHECKED if one.remarks else ''
     heading = 'What the model looks at'
     if block['empty'] == block['n']:
         reason = (
@@ -103,28 +113,29 @@ def looked(
 
 
 def _seen(
-    one: Classifier, records: Records, flags: Flags, section: Any
+    one: Classifier, records: Records, flags: Flags, table: Predictions, section: Any
 ) -> tuple[Seen, dict[str, Any]]:
     """Maps and their images, and what they are."""
-    table = one.predict(records)
     called = table.predicted(one.threshold)
     if one.explain is None:
         more = {'sure': int(occlusion.sure(table, called).sum())}
-        name, heat = 'occlusion', occlusion.occlusion(one.say, records, called, section.cells)
+        name, cells = 'occlusion', section.cells
+        heat = occlusion.occlusion(one.say, records, called, cells, table)
     else:
-        name, heat, more = section.explainer.name, one.explain(records, called), {}
+        name, heat = section.explainer.name, one.explain(records, called)
+        more = {'told': [*one.remarks(records, called)] if one.remarks else []}
     if not np.isfinite(heat).all():
         bad = int(np.flatnonzero(~np.isfinite(heat).all(axis=(1, 2)))[0])
         raise ValueError(f'the map of image {str(records.ids[bad])!r} is not finite')
-    scale = np.abs(heat).max(axis=(1, 2), initial=0)
-    maps = heat / np.where(scale > 0, scale, 1)[:, None, None]
+    scale = np.maximum(heat.max(axis=(1, 2)), -heat.min(axis=(1, 2)))
+    heat /= np.where(scale > 0, scale, 1)[:, None, None]
+    maps, signed = heat.astype(np.float16), bool((heat < 0).any())
     chances = np.concatenate([1 - table.scores, table.scores], 1) if table.binary else table.scores
     score = chances[np.arange(len(table)), called]
     columns = {'target': called, 'predicted': called, 'score': score, 'scale': scale}
     table = Predictions(table.ids, table.labels, table.scores, flags.codes, columns)
     names = {name: tuple(of) for name, of in flags.names.items()}
     source = {'explainer': name, 'model': one.name}
-    signed = bool((heat < 0).any())
     seen = Seen(maps, signed, table, records, tuple(one.data.classes), names, source)
     return seen, {**source, 'n': len(table), 'empty': int((scale == 0).sum()), **more}
 
@@ -159,9 +170,3 @@ def _unit(view: Float[np.ndarray, 'n 2']) -> Float[np.ndarray, 'n 2']:
     """Coordinates scaled to a square of side 1; zeros where all are the same."""
     spread = np.ptp(view, axis=0)
     return (view - view.min(axis=0)) / np.where(spread > 0, spread, 1)
-
-
-def some(n: int, most: int) -> Int[np.ndarray, ' k']:
-    """Rows of at most `most` images, evenly; 0: all."""
-    rows = np.arange(n)
-    return choosing.evenly(rows, most) if most else rows

@@ -20,6 +20,7 @@ def occlusion(
     records: Records,
     targets: Integer[np.ndarray, ' n'],
     cells: int = 8,
+    clean: Predictions | None = None,
     told: Callable[[int], None] = lambda done: None,
 ) -> Float[np.ndarray, 'n cells cells']:
     """Maps of the relevance for class targets[i] of each image, one value a cell of a square grid.
@@ -38,6 +39,7 @@ def occlusion(
         records: the images, of at least `cells` pixels a side.
         targets: class of each.
         cells: of the grid, a side.
+        clean: what is said of the images as they are, where that is known.
         told: called with the number of passes done.
 
     Raises:
@@ -48,12 +50,12 @@ def occlusion(
         raise ValueError(f'{cells} cells a side; expected at least 1')
     if len(targets) != len(records):
         raise ValueError(f'{len(targets)} targets for {len(records)} images')
-    clean = _log_odds(say(records)[0], targets)
+    before = _log_odds(say(records)[0] if clean is None else clean, targets)
     told(1)
     maps = np.zeros((len(records), cells, cells), np.float32)
     for k in range(cells * cells):
         at = divmod(k, cells)
-        maps[:, *at] = clean - _log_odds(say(_covered(records, at, cells))[0], targets)
+        maps[:, *at] = before - _log_odds(say(_covered(records, at, cells))[0], targets)
         told(k + 2)
     return maps
 

@@ -1,16 +1,12 @@
 """What audits leave in their work directory: figures, tables of rows, and tables on the screen."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from skinjax.data.writing import write_csv
 from skinjax.document import Table
-from skinjax.engine.writer import Progress
 from skinjax.tables import console_table
-
-SHOWN_AFTER = 2.0  # seconds
-Item = TypeVar('Item')
 
 
 def write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -32,11 +28,3 @@ def say(tables: Sequence[Table]) -> None:
     """Prints tables."""
     for table in tables:
         print(f'{table.caption}\n{console_table(table.header, table.rows)}', flush=True)
-
-
-def counted(items: Iterable[Item], total: int, unit: str) -> Iterator[Item]:
-    """The same items; how many have gone by is shown where they take long."""
-    with Progress(total, unit=unit, delay=SHOWN_AFTER) as progress:
-        for k, item in enumerate(items):
-            yield item
-            progress.update(k + 1)

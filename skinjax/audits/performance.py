@@ -1,5 +1,6 @@
 """How well a classifier does: over all images, and where other things are equal but one."""
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -7,36 +8,86 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int
-from scipy.stats import chi2_contingency, false_discovery_control, fisher_exact
+from scipy.stats import chi2_contingency, false_discovery_control, fisher_exact, norm
 
 from skinjax import metrics, report_sections
-from skinjax.audits.flags import Flags
-from skinjax.bootstrap import Interval, proportion
+from skinjax.audits.said import Real
+from skinjax.audits.seen import Flags
+from skinjax.bootstrap import (
+    LEVEL,
+    Interval,
+    bootstrap_auc,
+    bootstrap_mean_auc,
+    interval,
+    proportion,
+)
 from skinjax.document import Section, Table
-from skinjax.engine.writer import write_atomic
+from skinjax.engine.writer import jsonable, write_atomic
 from skinjax.predictions import Predictions
 
+_HARD = (
+    'The model says nothing but 0 and 1: these are calls and no probabilities. AUC, threshold, '
+    'calibration, shifts of probabilities and maps by covering mean little; let it give '
+    'probabilities.'
+)
+_Z = float(norm.ppf((1 + LEVEL) / 2))
 LEAST = 10  # images below which a group is not compared
 Row = dict[str, Any]
 
 
 def measured(
-    tables: Mapping[str, Predictions],
+    real: Mapping[str, Real],
     classes: Sequence[str],
     bias: Mapping[str, Sequence[str]],
     threshold: float,
     resamples: int,
 ) -> dict[str, Any]:
-    """`metrics.evaluate_table` of each split that has images."""
-    return {
-        name: metrics.evaluate_table(table, classes, bias, threshold, resamples=resamples)
-        for name, table in tables.items()
-        if len(table)
-    }
+    """`metrics.evaluate_table` of the real images of each split that has some; of the AUC (or its
+    mean), accuracy, sensitivity and specificity with intervals that know the patients.
+    """
+    found = {}
+    for name, (table, groups, _) in real.items():
+        if not len(table):
+            continue
+        found[name] = metrics.evaluate_table(table, classes, bias, threshold, resamples=resamples)
+        if len(np.unique(groups)) < len(groups):
+            found[name] |= jsonable(_grouped(table, groups, threshold, resamples))
+    return found
+
+
+def _grouped(
+    table: Predictions, groups: np.ndarray, threshold: float, resamples: int
+) -> dict[str, Interval]:
+    labels, scores = table.labels, table.scores
+    right = table.predicted(threshold) == labels
+    block = {'accuracy': share(right, groups)}
+    if not table.binary:
+        block['mean_auc'], _ = bootstrap_mean_auc(labels, scores, resamples, groups=groups)
+        return block
+    for name, k in (('sensitivity', 1), ('specificity', 0)):
+        block[name] = share(right[labels == k], groups[labels == k])
+    return block | {'auc': bootstrap_auc(labels, scores[:, 0], resamples, groups=groups)}
+
+
+def recognised(real: Real, classes: Sequence[str], threshold: float) -> dict[str, dict[str, Any]]:
+    """Of each class n images and how many are called so, and the `share` of the n that is."""
+    table = real.table
+    called = table.predicted(threshold)
+    found = {}
+    for k, name in enumerate(classes):
+        mine = table.labels == k
+        counts = {'n': int(mine.sum()), 'called': int((called == k).sum())}
+        found[name] = {**counts, **share(called[mine] == k, real.groups[mine])}
+    return found
 
 
 def gaps(
-    table: Predictions, flags: Flags, classes: Sequence[str], threshold: float, least: int = LEAST
+    table: Predictions,
+    flags: Flags,
+    classes: Sequence[str],
+    threshold: float,
+    groups: np.ndarray,
+    least: int = LEAST,
 ) -> list[Row]:
     """How much more often one class is recognised with one value of a flag than with another.
 
@@ -44,10 +95,11 @@ def gaps(
     and lowest accuracy, so that the diagnosis is the same on both sides.
 
     Returns:
-        Rows of flag, class, best and worst (value, n, accuracy with Wilson's interval), gap (their
+        Rows of flag, class, best and worst (value, n, accuracy: `share`), gap (their
         difference with Newcombe's interval), p (Fisher's exact test of two values, chi-squared of
         more, all values together) and q (p after Benjamini and Hochberg, over all rows). The
-        interval of the gap does not know that the two were chosen among more values; p does.
+        interval of the gap does not know that the two were chosen among more values; p does. Counts
+        of the tests are divided by `_inflation`, too.
     """
     right = table.predicted(threshold) == table.labels
     rows = []
@@ -57,7 +109,9 @@ def gaps(
             cells = [mine & (codes == code) for code in range(len(flags.names[flag]))]
             large = [(code, cell) for code, cell in enumerate(cells) if cell.sum() >= least]
             if len(large) > 1:
-                rows.append({'flag': flag, 'class': name} | _gap(flags.names[flag], right, large))
+                rows.append(
+                    {'flag': flag, 'class': name} | _gap(flags.names[flag], right, groups, large)
+                )
     adjusted = false_discovery_control([row['p'] for row in rows]) if rows else ()
     return [row | {'q': float(q)} for row, q in zip(rows, adjusted, strict=True)]
 
@@ -65,19 +119,53 @@ def gaps(
 def _gap(
     names: Sequence[str],
     right: Bool[np.ndarray, ' n'],
+    groups: np.ndarray,
     cells: Sequence[tuple[int, Bool[np.ndarray, ' n']]],
 ) -> Row:
-    entries = [
-        {'value': names[code], 'n': int(cell.sum()), 'hits': int(right[cell].sum())}
-        for code, cell in cells
-    ]
-    counts = np.array([[entry['hits'], entry['n'] - entry['hits']] for entry in entries])
-    for entry in entries:
-        entry['accuracy'] = proportion(entry.pop('hits'), entry['n'])
+    entries, counts = [], np.zeros((len(cells), 2), int)
+    for k, (code, cell) in enumerate(cells):
+        mine, own = right[cell], groups[cell]
+        entries.append({'value': names[code], 'n': len(mine), 'accuracy': share(mine, own)})
+        counts[k] = np.rint(np.array([mine.sum(), (~mine).sum()]) / _inflation(mine, own))
     best = max(entries, key=lambda entry: entry['accuracy']['value'])
     worst = min(reversed(entries), key=lambda entry: entry['accuracy']['value'])
     gap = difference(best['accuracy'], worst['accuracy'])
     return {'best': best, 'worst': worst, 'gap': gap, 'p': _independent(counts)}
+
+
+def share(hits: Bool[np.ndarray, ' n'], groups: np.ndarray) -> Interval:
+    """The share of hits with Wilson's interval, of as many independent images as these are worth:
+    n / `_inflation`; without bounds where all are of one patient.
+    """
+    n = len(hits)
+    if n > 1 and len(np.unique(groups)) == 1:
+        return interval(float(hits.mean()), np.empty(0))
+    factor = _inflation(hits, groups)
+    if factor == 1:
+        return proportion(int(hits.sum()), n)
+    p, n, z = float(hits.mean()), n / factor, _Z
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return {'value': p, 'low': max(0.0, middle - half), 'high': min(1.0, middle + half)}
+
+
+def _inflation(hits: Bool[np.ndarray, ' n'], groups: np.ndarray) -> float:
+    """By how much the variance of a share is larger than that of independent images (Rao and
+    Scott, Biometrics 1992), at least 1:
+
+        n² Var(p) / (n p (1 - p)),  n² Var(p) = m / (m - 1) Σ_g (hits_g - n_g p)²
+
+    over m groups; where p is 0 or 1, images in a group.
+    """
+    n, p = len(hits), float(hits.mean()) if len(hits) else 0.0
+    _, unit = np.unique(groups, return_inverse=True)
+    m = int(unit.max(initial=-1)) + 1
+    if m == n:
+        return 1.0
+    if m == 1 or p in (0, 1):
+        return n / m
+    sums = np.bincount(unit, hits - p)
+    return max(1.0, m / (m - 1) * float((sums**2).sum()) / (n * p * (1 - p)))
 
 
 def difference(a: Interval, b: Interval) -> Interval:
@@ -106,19 +194,22 @@ def _independent(counts: Int[np.ndarray, 'k 2']) -> float:
 
 
 def sections(
-    results: Mapping[str, Any], tables: Mapping[str, Predictions], workdir: Path
+    results: Mapping[str, Any], real: Mapping[str, Real], workdir: Path
 ) -> Iterator[Section]:
     """Figures of all splits, then those of groups.
 
     Args:
-        results: with `splits`, `threshold`, `flag_split` and `gaps`.
-        tables: predictions of the splits.
+        results: with `splits`, `threshold`, `flag_split`, `gaps` and `hard`.
+        real: predictions of the splits.
         workdir: where figures go.
     """
+    tables = {name: one.table for name, one in real.items() if len(one.table)}
     curves = dict(report_sections.curves(tables, results['splits']))
     for name, figure in curves.items():
         write_atomic(workdir / 'figures' / f'{name}.png', figure.image)
-    yield from report_sections.by_split(results, list(curves.values()))
+    first, *more = report_sections.by_split(results, list(curves.values()))
+    text = f'{first.text}\n\n{_HARD}'.strip() if results['hard'] else first.text
+    yield from (dataclasses.replace(first, text=text), *more)
     yield _gap_section(results)
     main = results['flag_split']
     yield from report_sections.groups({'splits': {main: results['splits'][main]}})
@@ -149,8 +240,9 @@ def _gap_section(results: Mapping[str, Any]) -> Section:
     text = (
         f'Images of {results["flag_split"]} with one diagnosis, divided by a flag: the share that '
         'is called rightly where it is lowest and where it is highest. Groups of less than '
-        f'{LEAST} images are left out. Intervals are Wilson’s and Newcombe’s; q: Fisher’s or '
-        'the chi-squared test, after Benjamini and Hochberg. A gap does not say why: images with '
-        'the flag may be harder.'
+        f'{LEAST} images are left out. Intervals are Wilson’s and Newcombe’s, q is that of '
+        'Fisher’s or the chi-squared test, after Benjamini and Hochberg; images of one patient '
+        'count as so many independent ones as they are worth (Rao and Scott 1992). A gap does not '
+        'say why: images with the flag may be harder.'
     )
     return Section(heading, text, [Table('Gaps', header, cells)])

@@ -6,8 +6,9 @@ Goldberg 2018). So the leakage is measured after training, by probes that never 
 and never by the training loss of the head.
 
 An AUC of 0.5 is not the level to reach either. Where variable and diagnosis go together, features
-that know the diagnosis tell something about the variable. The level to compare with is the probe
-AUC of a model trained in the same way on data without the skew.
+that know the diagnosis tell something about the variable: at least what the guess P(variable |
+diagnosis) tells (`beside`). Better to compare with is the probe AUC of a model trained in the same
+way on data without the skew.
 """
 
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Integer, Shaped
 
+from skinjax.audits import level
 from skinjax.bootstrap import bootstrap_auc, bootstrap_mean_auc
 
 UNKNOWN = -1
@@ -34,6 +36,7 @@ def probe(
     kind: str = 'linear',
     folds: int = 5,
     seed: int = 0,
+    beside: Values | None = None,
 ) -> dict[str, Any]:
     """AUC with which a fresh probe reads `values` from `features` that it was not fitted on.
 
@@ -49,12 +52,14 @@ def probe(
         kind: 'linear' or 'mlp'.
         folds: also the least number of groups in which a value must occur to take part.
         seed: of folds, weights and resamples.
+        beside: of each row, such as its diagnosis: what it alone tells of the values.
 
     Returns:
         auc, low, high: the AUC of all rows together and its interval, bootstrapped over groups
         within each value; n: rows used; counts: rows of each value used; kind; folds; dropped:
         values in too few groups; reason: None, or why auc, low and high are None. On some tens
         of rows expect an AUC below 0.5 for blind features: a row left out tilts its own fit.
+        With `beside` also level, more and p, see `level.beyond`; None where auc is.
 
     Raises:
         ValueError: an unknown kind, lengths that differ, or features that are not finite.
@@ -74,10 +79,15 @@ def probe(
     if len(kept) < 2:
         reason = f'needs two values that occur in at least {folds} groups each, found groups per '
         unknown = dict.fromkeys(('auc', 'low', 'high'))
-        return {**unknown, **result, 'reason': f'{reason}value: {support}'}
-    target = np.searchsorted(kept, values[rows])
-    scores = _cross_fit(features[rows], target, groups[rows], kind, folds, seed)
-    return {**_auc(target, scores, groups[rows], seed), **result, 'reason': None}
+        more = {} if beside is None else dict.fromkeys(('level', 'more', 'p'))
+        return {**unknown, **more, **result, 'reason': f'{reason}value: {support}'}
+    target, groups = np.searchsorted(kept, values[rows]), groups[rows]
+    scores = _cross_fit(features[rows], target, groups, kind, folds, seed)
+    if beside is not None:
+        splits = _splits(target, groups, folds, seed)
+        guesses = level.guesses(np.asarray(beside)[rows], target, splits)
+        result |= level.beyond(target, scores, guesses, groups, seed)
+    return {**_auc(target, scores, groups, seed), **result, 'reason': None}
 
 
 def _support(values: Values, groups: Groups) -> dict[int, int]:

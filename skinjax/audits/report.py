@@ -4,9 +4,11 @@ predictions, what it looks at, and what to do about it.
 One page for people (report.html) and the same as numbers (results.json):
 
     {"model": NAME, "classes": [...], "threshold": {"value": 0.4}, "constant": false,
-     "split": SPLIT, "flag_split": SPLIT, "images": {CLASS: n}, "flags": {FLAG: {detected, known}},
+     "hard": false (only 0 and 1 are said), "flagged": n (images whose flags are compared),
+     "flag_split": SPLIT, "images": {CLASS: n}, "groups": n, "flags": {FLAG: {detected, known}},
      "findings": [{"severity", "about", "text", "numbers"}],          advice.py
-     "splits": {SPLIT: evaluate_table(...)}, "gaps": [...],            performance.py
+     "splits": {SPLIT: evaluate_table(...)}, "recognised": {CLASS: {n, called, value, low, high}},
+     "gaps": [...],                                                    performance.py
      "leaks": {"reason", "variables": {FLAG: {...}}},                  leakage.py
      "pairs": [...],                                                   pairs.py
      "counterfactual": {...},                                          counterfactual.py
@@ -15,6 +17,7 @@ One page for people (report.html) and the same as numbers (results.json):
 """
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,11 +34,14 @@ from skinjax.audits import (
     pairs,
     performance,
     probe,
+    said,
     summary,
 )
 from skinjax.audits.classifiers import Classifier
-from skinjax.audits.flags import Flags, known_flags
-from skinjax.data.records import Records, choices
+from skinjax.audits.said import Real
+from skinjax.audits.seen import Flags, known_flags
+from skinjax.data import choosing
+from skinjax.data.records import choices
 from skinjax.document import Section, Table
 from skinjax.engine.writer import jsonable
 from skinjax.predictions import Predictions
@@ -46,9 +52,9 @@ DEFAULTS: dict[str, Any] = {
     'devices': 0,  # 0: all
     'split': '',  # of the data, whose images get artefacts; '': test, or else plain
     'flag_split': '',  # whose flags are probed and compared; '': balanced, or else that one
-    'n': 2000,  # images of flag_split, at most, evenly; 0: all
-    'n_inserted': 400,  # images of split that get artefacts, at most, evenly; 0: all
-    'n_maps': 400,  # images of flag_split that are explained, at most, evenly; 0: all
+    'n': 2000,  # images of flag_split, at most, by chance; 0: all
+    'n_inserted': 400,  # images of split that get artefacts, at most, by chance; 0: all
+    'n_maps': 400,  # images of flag_split that are explained, at most, by chance; 0: all
     'detect': True,  # let the detectors look for artefacts too, beside what people have flagged
     'threads': 2,  # of the detectors
     'bootstrap': 1000,
@@ -60,7 +66,12 @@ DEFAULTS: dict[str, Any] = {
     'clusters': looking.options('spray'),
     'seed': 0,
 }
-_LEAST = {'n': 0, 'n_inserted': 0, 'n_maps': 0, 'bootstrap': 0, 'probe_folds': 2, 'cells': 1}
+_LEAST = {'n': 0, 'n_inserted': 0, 'n_maps': 0, 'bootstrap': 100, 'probe_folds': 2, 'cells': 1}
+_LEAST |= {'threads': 1}
+# What an audit leaves beside its folders.
+_WRITTEN = ('DONE', 'results.json', 'report.html', 'clusters.csv', 'enrichment.csv')
+_WRITTEN += ('switches.csv', 'strengths.csv', 'removal_*.csv', 'pair_*.csv')
+_SAME = 1e-6  # by which the probabilities of a constant model may differ, as rounding does
 Audit = Callable[[Path], tuple[dict[str, Any], list[Section]]]
 
 
@@ -90,7 +101,8 @@ def check(config: Any) -> None:
     if not config.probes or (unknown := [k for k in config.probes if k not in probe.KINDS]):
         wrong = unknown[0] if config.probes else ''
         raise ValueError(f'config.audit.probes: no {wrong!r}; {choices(wrong, probe.KINDS)}')
-    counterfactual.check(_edits(config), 'config.audit.counterfactual')
+    if (edits := _edits(config)).kinds or edits.removal:
+        counterfactual.check(edits, 'config.audit.counterfactual')
     looking.check(config.clusters)
 
 
@@ -111,26 +123,30 @@ def examined(one: Classifier, config: Any, workdir: Path) -> tuple[dict[str, Any
     Raises:
         ValueError: no such split.
     """
-    flagged = _flagged(one, config)
-    flags = known_flags(
-        flagged, one.data.bias, np.arange(len(flagged)), config.threads if config.detect else 0
-    )
     _tell('performance')
-    table, features = one.say(flagged)
-    tables = _tables(one, flag_split(one, config), workdir)
-    results, judged = _judged(one, table, tables, flags, config, workdir)
+    name = flag_split(one, config)
+    whole = classifiers.split_of(one.data, name, 'flag_split')
+    rows = choosing.by_chance(len(whole), config.n, config.seed)
+    flagged = whole.select(rows)
+    flags = known_flags(
+        flagged, one.data.bias, np.arange(len(rows)), config.threads if config.detect else 0
+    )
+    tables, features = said.ask(one, name, workdir)
+    real = said.real(one.data, tables)
+    here = real[name].table.select(rows)
+    results = _judged(one, here, flags, flagged.groups, real, config)
+    judged = [*performance.sections(results, real, workdir)]
     _tell('probes of what the features know')
-    leaks = leakage.leaked(features, flagged, flags, config.probes, config.probe_folds)
-    results['leaks'] = leaks
-    leaked = leakage.sections(leaks, results['flag_split'], workdir)
+    known = None if features is None else features[real[name].rows[rows]]
+    results['leaks'] = leakage.leaked(known, flagged, flags, config.probes, config.probe_folds)
+    leaked = leakage.sections(results['leaks'], name, workdir)
     _tell('insertion and removal of artefacts')
-    some = dataclasses.replace(one, records=_some(one.records, config.n_inserted))
     results['pairs'], own = pairs.compared(one, tables, config, workdir)
-    results['counterfactual'], moved = counterfactual.examined(_edits(config), [some], workdir)
+    results['counterfactual'], moved = _moved(one, real, config, workdir)
     _tell('maps and their clusters')
-    rows = looking.some(len(flagged), config.n_maps)
+    rows = choosing.by_chance(len(flagged), config.n_maps, config.seed)
     results['clusters'], looked = looking.looked(
-        one, flagged.select(rows), flags.select(rows), config, workdir
+        one, flagged.select(rows), flags.select(rows), here.select(rows), config, workdir
     )
     results |= {'data': one.data.describe(), 'seed': config.seed}
     results = jsonable(results)
@@ -138,6 +154,15 @@ def examined(one: Classifier, config: Any, workdir: Path) -> tuple[dict[str, Any
     results['findings'] = [dataclasses.asdict(finding) for finding in findings]
     parts = [[summary.section(results, findings)], judged, leaked, [*own, *moved], looked]
     return results, _numbered([*parts, [_facts(one, results)]])
+
+
+def clear(workdir: Path) -> None:
+    """Removes what an earlier audit has left."""
+    for name in ('predictions', 'figures'):
+        shutil.rmtree(workdir / name, ignore_errors=True)
+    for pattern in _WRITTEN:
+        for file in workdir.glob(pattern):
+            file.unlink()
 
 
 def _numbered(parts: Sequence[Sequence[Section]]) -> list[Section]:
@@ -155,12 +180,6 @@ def _tell(what: str) -> None:
     print(f'audit: {what}', flush=True)
 
 
-def _flagged(one: Classifier, config: Any) -> Records:
-    """The images whose flags are compared."""
-    records = classifiers.split_of(one.data, flag_split(one, config), 'flag_split')
-    return _some(records, config.n)
-
-
 def flag_split(one: Classifier, config: Any) -> str:
     """The name of the split whose flags are compared."""
     return config.flag_split or next(
@@ -169,43 +188,47 @@ def flag_split(one: Classifier, config: Any) -> str:
     )
 
 
-def _some(records: Records, most: int) -> Records:
-    return records.select(looking.some(len(records), most))
-
-
-def _tables(one: Classifier, name: str, workdir: Path) -> dict[str, Predictions]:
-    """What the classifier says of all splits but the training images, and of split `name`."""
-    judged = dict.fromkeys([*(split for split in one.data.splits if split != 'train'), name])
-    tables = {split: one.predict(one.data.splits[split]) for split in judged}
-    for split, table in tables.items():
-        table.write_csv(workdir / 'predictions' / f'{split}.csv')
-    return tables
-
-
 def _judged(
     one: Classifier,
     here: Predictions,
-    tables: Mapping[str, Predictions],
     flags: Flags,
+    groups: np.ndarray,
+    real: Mapping[str, Real],
     config: Any,
-    workdir: Path,
-) -> tuple[dict[str, Any], list[Section]]:
+) -> dict[str, Any]:
     """Facts of the model, its performance, and whether it is the same where flags differ."""
-    data, name = one.data, flag_split(one, config)
-    classes = data.classes
-    known = {flag: int((codes >= 0).sum()) for flag, codes in flags.codes.items()}
-    results = {
+    data, name, at = one.data, flag_split(one, config), one.threshold
+    classes, whole, codes = data.classes, real[name], flags.codes.items()
+    known = {f: {'detected': f in flags.detected, 'known': int((v >= 0).sum())} for f, v in codes}
+    return {
         'model': one.name,
         'classes': list(classes),
         'threshold': {'value': one.threshold},
-        'constant': bool(np.ptp(here.scores, axis=0).max() == 0),
+        'constant': bool(np.ptp(whole.table.scores, axis=0).max() < _SAME),
+        'hard': bool(np.isin(whole.table.scores, (0, 1)).all()),
         'flag_split': name,
-        'images': {of: int((here.labels == k).sum()) for k, of in enumerate(classes)},
-        'flags': {f: {'detected': f in flags.detected, 'known': n} for f, n in known.items()},
-        'splits': performance.measured(tables, classes, data.bias, one.threshold, config.bootstrap),
-        'gaps': performance.gaps(here, flags, classes, one.threshold),
+        'images': {of: int((whole.table.labels == k).sum()) for k, of in enumerate(classes)},
+        'groups': len(np.unique(whole.groups)),
+        'flagged': len(here),
+        'flags': known,
+        'splits': performance.measured(real, classes, data.bias, at, config.bootstrap),
+        'recognised': performance.recognised(whole, classes, at),
+        'gaps': performance.gaps(here, flags, classes, at, groups),
     }
-    return results, list(performance.sections(results, tables, workdir))
+
+
+def _moved(
+    one: Classifier, real: Mapping[str, Real], config: Any, workdir: Path
+) -> tuple[dict[str, Any], list[Section]]:
+    """What insertions and removals do; nothing where none is named."""
+    edits = _edits(config)
+    if not edits.kinds and not edits.removal:
+        return {}, [Section('What moves predictions', 'No artefact was inserted or removed.')]
+    rows = choosing.by_chance(len(one.records), config.n_inserted, config.seed)
+    known = real.get(classifiers.name_of(one.data, config.split))
+    clean = {one.name: known.table.select(rows)} if known else {}
+    some = dataclasses.replace(one, records=one.records.select(rows))
+    return counterfactual.examined(edits, [some], workdir, clean=clean)
 
 
 def _facts(one: Classifier, results: Mapping[str, Any]) -> Section:

@@ -5,7 +5,8 @@ Reads the relevance maps of a run of kind 'explain' (skinjax/discovery/spray.py)
 
 from typing import Any
 
-from skinjax.audits import clusters, pages
+from skinjax import making
+from skinjax.audits import clusters
 from skinjax.audits.clusters import Audit, Divide
 from skinjax.discovery import spray
 
@@ -35,8 +36,9 @@ def divider(config: Any) -> Divide:
     spray.check(config)
 
     def divide(maps, records):
-        maps = pages.counted(maps, len(records), 'map')
-        points = spray.preprocess(maps, config.size, config.absolute, config.normalise)
+        with making.counted(lambda one: one, len(records), 'map', clusters.SHOWN_AFTER) as told:
+            maps = map(told, maps)
+            points = spray.preprocess(maps, config.size, config.absolute, config.normalise)
         return spray.spray(points, config, config.seed), points
 
     return divide

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from skinjax.audits import strongest
+from skinjax.audits import finding
 from skinjax.audits.finding import Finding
 from skinjax.document import Html, Section, Table
 
@@ -55,47 +55,63 @@ def _code(text: str) -> str:
 
 
 def rows(results: Mapping[str, Any]) -> list[list[Any]]:
-    """Question, answer, figure: AUC, widest gap, strongest leak, strongest switch, clusters."""
-    block = results['splits'][results['flag_split']]
+    """Question, answer, figure: AUC, recognition, gap, leak, switch, clusters."""
+    name = results['flag_split']
+    block = results['splits'][name]
     auc = block['auc' if 'auc' in block else 'mean_auc']
-    told = [[f'How well are diagnoses told apart? (split “{results["flag_split"]}”)', 'AUC', auc]]
-    told += [_gap(results), _leak(results), _switch(results), _cluster(results)]
-    return told
+    told = [[f'How well are diagnoses told apart? (split “{name}”)', 'AUC', auc]]
+    told += [_recognised(results), _gap(results), _leak(results)]
+    return [*told, _switch(results), _cluster(results)]
+
+
+def _recognised(results: Mapping[str, Any]) -> list[Any]:
+    """That of the positive class of two, of more the lowest."""
+    shares = results['recognised']
+    seen = [name for name in shares if shares[name]['n']]
+    name = min(seen, key=lambda name: shares[name]['value'])
+    question = 'Of which diagnosis is least recognised?'
+    if len(shares) == 2:
+        name = [*shares][-1]
+        at = results['threshold']['value']
+        question = f'How many {name} are recognised at the threshold {at:.2g}?'
+    one = shares[name]
+    return [question, f'{name}, of {one["n"]} images', one if one['n'] else None]
 
 
 def _gap(results: Mapping[str, Any]) -> list[Any]:
-    question = 'Where does recognition of one diagnosis differ most?'
+    question = 'Where does recognition of one diagnosis differ most surely?'
     if not results['gaps']:
         return [question, 'not known', None]
-    row = max(results['gaps'], key=lambda row: row['gap']['value'])
+    row = min(results['gaps'], key=lambda row: (row['q'], -row['gap']['value']))
     worst, best = row['worst']['value'], row['best']['value']
-    return [question, f'{row["class"]} by {row["flag"]}: {worst} and {best}', row['gap']]
+    return [
+        question,
+        f'{row["class"]} by {row["flag"]}: {worst} and {best} (q = {row["q"]:.2g})',
+        row['gap'],
+    ]
 
 
 def _leak(results: Mapping[str, Any]) -> list[Any]:
-    question = 'What do the features know best, beside the diagnosis?'
-    ranked = strongest.leaks_of(results['leaks'])
+    question = 'What do the features know beyond the diagnosis?'
+    ranked = finding.probes_of(results['leaks'])
     if not ranked:
         return [question, 'not known', None]
-    _, name, kind, block = ranked[0]
-    return [
-        question,
-        f'{strongest.name_of(name)} (AUC of a probe)',
-        {**block[kind], 'value': block[kind]['auc']},
-    ]
+    name, one = ranked[0]
+    if not finding.leaking(one):
+        return [question, 'nothing surely', None]
+    level = results['leaks']['variables'][name]['by_diagnosis']['value']
+    above = f'above {max(level, 0.5):.2f}, of the diagnosis alone or chance'
+    told = f'{finding.name_of(name)} (AUC of a probe {above})'
+    return [question, told, one['more']]
 
 
 def _switch(results: Mapping[str, Any]) -> list[Any]:
     question = 'What changes most predictions when it is inserted?'
-    ranked = strongest.switches_of(results)
+    ranked = finding.switches_of(results)
     if not ranked:
         return [question, 'not known', None]
-    row = max(ranked, key=lambda row: row['switched']['value'])
-    return [
-        question,
-        f'{strongest.artefact_of(row)} (share of predictions)',
-        row['switched'],
-    ]
+    row = max(ranked, key=lambda row: (finding.surely(row['switched']), row['switched']['value']))
+    return [question, f'{finding.artefact_of(row)} (share of predictions)', row['switched']]
 
 
 def _cluster(results: Mapping[str, Any]) -> list[Any]:

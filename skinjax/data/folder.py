@@ -20,7 +20,7 @@ from skinjax.data.files import records_from_table
 from skinjax.data.labels import one_against_rest, one_hot
 from skinjax.data.records import DataSet, choices
 from skinjax.data.splits import stratified_split
-from skinjax.data.table import Table, read_table
+from skinjax.data.table import FILE_NAME, Table, read_table
 
 DEFAULTS: dict[str, Any] = {
     'csv': 'records.csv',
@@ -157,4 +157,10 @@ def _splits(
     splits = np.char.strip(table.array(config.split))
     if '' in splits:
         raise ValueError(f'{table.cell(splits.tolist().index(""), config.split)}: is empty')
+    for row, name in enumerate(splits.tolist()):
+        if not FILE_NAME.fullmatch(name):
+            raise ValueError(
+                f'{table.cell(row, config.split)}: {name!r} cannot be the name of a split, which '
+                'files are named after: expected letters, digits, blanks, _ . and -'
+            )
     return splits

@@ -8,6 +8,7 @@ import csv
 import dataclasses
 import io
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
 from skinjax.data.records import UNKNOWN, choices
+
+FILE_NAME = re.compile(r'(?!\.)[\w. -]+')  # what a file can be named after: no folder, not hidden
 
 
 @dataclasses.dataclass(frozen=True)

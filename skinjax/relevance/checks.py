@@ -49,8 +49,7 @@ def faithfulness(setting: 'Setting', table: Predictions, maps: np.ndarray) -> di
         return chances[np.arange(len(chances)), targets]
 
     images = _pixels(setting.records.select(rows))
-    curves = len(deletion.MODES) * (1 + len(deletion.ORDERS))
-    with making.counted(chance, curves * (deletion.STEPS + 1), 'point') as told:
+    with making.counted(chance, deletion.CALLS, 'point') as told:
         found = deletion.curves(told, images, maps[rows], config.fill, config.seed)
     block = {'n': len(rows), 'fill': config.fill, **deletion.summary(found, config.seed)}
     return {'faithfulness': block, 'curves': found}

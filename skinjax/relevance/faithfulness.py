@@ -25,6 +25,7 @@ STEPS = 14  # equal shares of the cells
 FILLS = ('mean', 'blur')
 ORDERS = ('centre', 'random')  # what the maps are compared with
 MODES = ('deletion', 'insertion')
+CALLS = 2 + len(MODES) * (1 + len(ORDERS)) * (STEPS - 1)  # of the network; all share their ends
 
 Images = UInt8[np.ndarray, 'n h w 3']
 Chance = Callable[[Images], Float[np.ndarray, ' n']]

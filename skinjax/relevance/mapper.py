@@ -1,6 +1,8 @@
 """Relevance maps of any records, a batch at a time, by programs that are compiled once."""
 
 import dataclasses
+import functools
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -8,12 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Integer, Num
 
+from skinjax import config as configs
 from skinjax import explainers
 from skinjax.data.records import Records
 from skinjax.engine import mapping
 from skinjax.engine.mesh import Mesh
 from skinjax.engine.objective import Variables
 from skinjax.objectives.network import Bound
+from skinjax.relevance import gradients
 from skinjax.relevance.subject import subject
 
 
@@ -41,6 +45,9 @@ class Mapper:
         self.batch_size = -(-batch_size // count) * count
         self._normalise = jax.jit(net.images)
         self._explain = explainers.compiled(explain, self.subject)
+        self._score = jax.jit(
+            functools.partial(gradients.score, self.subject), out_shardings=mesh.replicated
+        )
         self._tidy = jax.jit(
             lambda found: found.astype(jnp.float32).sum(-1),
             out_shardings=mesh.replicated,
@@ -67,8 +74,50 @@ class Mapper:
         check_finite(np.isfinite(maps.sum((1, 2))), records.ids)
         return maps
 
+    def scores(
+        self, variables: Variables, records: Records, targets: Integer[np.ndarray, ' n']
+    ) -> Float[np.ndarray, ' n']:
+        """What is explained of row i: the logit of class targets[i]."""
+        given = dataclasses.replace(records, labels=np.asarray(targets, np.int32))
+
+        def run(variables, batch):
+            images = self._normalise(batch['image'])
+            return {'score': self._score(variables, images, batch['label'])}
+
+        return mapping.map_split(run, variables, given, self._data, self.mesh, self.batch_size)[
+            'score'
+        ]
+
     def _run(self, variables: Variables, batch: dict[str, Any]) -> dict[str, Any]:
         return {'maps': self.heat(variables, batch['image'], batch['label'])}
+
+
+@dataclasses.dataclass(frozen=True)
+class Explainer:
+    """An explainer on a trained network.
+
+    Attributes:
+        section: its config.
+        made: its programs, which are compiled once, for all records.
+        variables: of the network.
+    """
+
+    section: Any
+    made: Mapper
+    variables: Variables
+
+    def __call__(
+        self, records: Records, targets: Integer[np.ndarray, ' n']
+    ) -> Float[np.ndarray, 'n h w']:
+        """As `Mapper.__call__`."""
+        return self.made(self.variables, records, targets)
+
+    def remarks(self, records: Records, targets: Integer[np.ndarray, ' n']) -> Iterator[str]:
+        """What the explainer has to say of the maps of these images."""
+        told = getattr(configs.find('explainers', self.section.name), 'remarks', None)
+        if told:
+            scores = self.made.scores(self.variables, records, targets)
+            yield from told(self.section, self.made.subject, scores)
 
 
 def check_finite(finite: Bool[np.ndarray, ' n'], ids: np.ndarray) -> None:

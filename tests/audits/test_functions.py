@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from skinjax.audits import functions
+from skinjax.audits import answers, functions
 from tests.audits.toys import CLASSES, SIDE, shortcut, striped
 from tests.helpers import write_folder
 
@@ -80,7 +80,17 @@ def test_more_classes():
 )
 def test_what_is_no_answer(said, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        functions.answer(said, 2, 4, 4)
+        answers.answer(said, 2, 4, 4)
+
+
+def test_tensors_that_numpy_cannot_read_are_named():
+    torch = pytest.importorskip('torch')
+    whole = torch.full((4,), 0.3)
+    grad, short = whole.clone().requires_grad_(), whole.to(torch.bfloat16)
+    for said in (grad, short, {'probabilities': whole, 'features': grad[:, None]}):
+        with pytest.raises(ValueError, match=r'as torch.Tensor, which.*\.detach\(\)\.float\(\)'):
+            answers.answer(said, 2, 4, 4)
+    assert answers.answer(whole, 2, 4, 4)[0].shape == (4, 1)
 
 
 def test_models_in_training_mode_are_refused():
@@ -103,7 +113,10 @@ def test_what_is_no_data():
         functions.data_of(records, CLASSES, {'ruler': ('no',)})
     with pytest.raises(ValueError, match='no images'):
         functions.data_of(records.select(np.arange(0)), CLASSES, ())
-    assert functions.data_of(records, CLASSES, ()).bias == {'ruler': ('no', 'yes')}
+    more = dataclasses.replace(records, bias={**records.bias, 'site': records.bias['ruler']})
+    assert [*functions.data_of(more, CLASSES, ()).bias] == ['ruler', 'site']
+    assert functions.data_of(more, CLASSES, ('ruler',)).bias == {'ruler': ('no', 'yes')}
+    assert [*functions.data_of(more, CLASSES, {'site': ('a', 'b')}).bias] == ['ruler', 'site']
 
     def read(row):
         return {'image': np.zeros((SIDE, SIDE + row % 2, 3), np.uint8)}
@@ -125,7 +138,13 @@ def test_folders(tmp_path):
         'test': 12,
     }
     assert data.splits['test'].read(0)['image'].shape == (24, 24, 3)
-    text = (root / 'records.csv').read_text().replace('split', 'part', 1)
+    with pytest.raises(ValueError, match=r"give the columns, bias=\('ruler',\)"):
+        functions.folder_data(root, 24, 'records.csv', (), {'ruler': ('no', 'yes')})
+    text = (root / 'records.csv').read_text()
+    (root / 'escape.csv').write_text(text.replace(',test', ',../../escaped'))
+    with pytest.raises(ValueError, match=r"'\.\./\.\./escaped' cannot be the name of a split"):
+        functions.folder_data(root, 24, 'escape.csv', (), ('ruler',))
+    text = text.replace('split', 'part', 1)
     (root / 'records.csv').write_text(text)
     data = functions.folder_data(root, 24, 'records.csv', (), ('ruler',))
     assert [*data.splits] == ['test'] and len(data.splits['test']) == 36

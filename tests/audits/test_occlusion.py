@@ -8,8 +8,8 @@ import pytest
 from skinjax import config as configs
 from skinjax.audits import looking
 from skinjax.audits.classifiers import Classifier
-from skinjax.audits.flags import Flags
 from skinjax.audits.occlusion import occlusion, sure
+from skinjax.audits.seen import Flags
 from skinjax.predictions import Predictions
 from tests.helpers import tiny_data, tiny_records
 
@@ -106,9 +106,43 @@ def test_the_report_says_of_how_many_images_that_is(tmp_path):
     one = Classifier('toy', 9, data, RECORDS, 0.5, said(lambda image: 1.0))
     clusters = {**looking.options('spray'), 'name': 'spray'}
     section = configs.make({'seed': 0, 'cells': 2, 'clusters': clusters})
-    block, (page,) = looking.looked(one, RECORDS, Flags({}, {}), section, tmp_path)
+    block, (page,) = looking.looked(
+        one, RECORDS, Flags({}, {}), one.predict(RECORDS), section, tmp_path
+    )
     assert block['sure'] == block['empty'] == 5
     assert 'Of 5 of the 5 images the model is so sure' in page.text
+
+
+def test_what_is_known_is_not_asked_again():
+    say = said(border)
+    asked = []
+
+    def counted(records):
+        asked.append(len(records))
+        return say(records)
+
+    ones = np.ones(5, int)
+    maps = occlusion(counted, RECORDS, ones, 2, say(RECORDS)[0])
+    assert len(asked) == 4
+    np.testing.assert_array_equal(maps, occlusion(say, RECORDS, ones, 2))
+
+
+def test_maps_are_kept_small_and_what_their_explainer_says_is_told(tmp_path):
+    def explain(records, targets):
+        return np.arange(len(records) * 81, dtype=np.float32).reshape(-1, 9, 9) - 100
+
+    one = Classifier('toy', 9, tiny_data(5, size=9), RECORDS, 0.5, said(border), explain)
+    one = dataclasses.replace(one, remarks=lambda records, targets: ['two scores are negative'])
+    clusters = {**looking.options('spray'), 'name': 'spray'}
+    fields = {'seed': 0, 'cells': 2, 'clusters': clusters, 'explainer': {'name': 'lrp'}}
+    section, table = configs.make(fields), one.predict(RECORDS)
+    seen, _ = looking._seen(one, RECORDS, Flags({}, {}), table, section)
+    assert seen.maps.dtype == np.float16 and seen.signed
+    np.testing.assert_array_equal(np.abs(seen.maps).max(axis=(1, 2)), np.ones(5))
+    assert seen.table.columns['scale'].tolist() == [100, 61, 142, 223, 304]
+    zero = dataclasses.replace(one, explain=lambda records, targets: 0 * explain(records, targets))
+    _, (page,) = looking.looked(zero, RECORDS, Flags({}, {}), table, section, tmp_path)
+    assert 'Two scores are negative. Whether the maps depend on what was learned' in page.text
 
 
 def test_cells_cover_images_that_they_do_not_divide_and_leave_them_as_they_are():

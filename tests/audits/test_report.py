@@ -64,20 +64,47 @@ def test_a_function_is_audited_anew_each_time(tmp_path):
 
 
 def test_a_constant_model(tmp_path):
-    results = audited(tmp_path, constant)
+    results = audited(tmp_path / 'c', constant)
     assert results['constant'] and 'says the same of all 80 images' in texts(results, 'performance')
     assert results['clusters']['empty'] == 80
-    assert 'All 80 maps are zero everywhere' in texts(results, 'clusters')
+    assert 'All 80 maps are zero everywhere' in results['clusters']['reason']
     assert results['splits']['test']['auc']['value'] == 0.5
+    assert {one['about'] for one in results['findings']} == {'performance'}
+    rounded = audited(tmp_path / 'r', lambda x: constant(x) + 1e-9 * x.mean((1, 2, 3)), n_maps=2)
+    assert rounded['constant']
+
+
+def test_a_model_that_calls_all_images_benign(tmp_path):
+    results = audited(tmp_path, lambda images: shortcut(images)['probabilities'] / 100)
+    assert not results['constant'] and results['splits']['test']['auc']['value'] > 0.7
+    assert 'never calls an image melanoma: it recognises none of 40' in texts(
+        results, 'performance'
+    )
+    assert 'All 80 images are called nevus' in texts(results, 'insertion')
+    assert all(one['severity'] != 'fine' for one in results['findings'])
+
+
+def test_images_of_one_patient(tmp_path):
+    records = dataclasses.replace(striped(), groups=np.full(80, 'a'))
+    edits = {**QUICK['counterfactual'], 'kinds': ('red_circle', 'frame')}
+    results = audited(tmp_path, records=records, counterfactual=edits)
+    assert results['groups'] == 1
+    assert 'All 80 images are of one patient' in texts(results, 'performance')
+    assert 'with frame inserted cannot be said' in texts(results, 'insertion')
+    about = {one['about'] for one in results['findings'] if one['severity'] == 'fine'}
+    assert 'insertion' not in about
 
 
 def test_twenty_images_of_one_class_without_flags(tmp_path):
     records = dataclasses.replace(striped(20, share=0), bias={})
     results = audited(tmp_path, records=records)
     few = texts(results, 'performance')
-    assert 'rests on 20 images (20 of nevus, 0 of melanoma)' in few and 'have one diagnosis' in few
+    assert (
+        'rests on 20 images of test (20 of nevus, 0 of melanoma)' in few
+        and 'have one diagnosis' in few
+    )
     assert 'Nothing is known of the images but their diagnosis' in texts(results, 'groups')
-    assert 'none of them varies' in texts(results, 'clusters')
+    assert 'because there are none' in texts(results, 'clusters')
     assert 'No flag occurs often enough' in texts(results, 'leaks')
     assert sum(results['clusters']['classes']['melanoma']['clusters']) == 10
 
@@ -90,9 +117,12 @@ def test_maps_that_fall_apart_and_maps_that_are_no_maps(tmp_path):
         maps[1::2, 16:] += 1
         return maps
 
-    fields = {'explain': far, 'clusters': {**QUICK['clusters'], 'by': 'all', 'neighbours': 5}}
-    results = audited(tmp_path / 'a', **fields)
-    assert results['clusters']['classes']['all']['parts'] == 2
+    def malignant(images):
+        return 0.6 + shortcut(images)['probabilities'] / 4
+
+    fields = {'explain': far, 'clusters': {**QUICK['clusters'], 'neighbours': 5}}
+    results = audited(tmp_path / 'a', malignant, **fields)
+    assert results['clusters']['classes']['melanoma']['parts'] == 2
     assert 'The neighbour graph falls into 2 parts' in ' '.join(results['clusters']['remarks'])
     assert results['clusters']['agreement'][0]['ari'] == 1
     with pytest.raises(ValueError, match='`explain` gives maps of shape'):
@@ -110,10 +140,20 @@ def test_refusals(tmp_path):
         ({'n': -1}, 'audit.n is -1, expected at least 0'),
         ({'probes': ('lineal',)}, "no 'lineal'.*did you mean 'linear'"),
         ({'clusters': {'name': 'x'}}, "clusters.name is 'x'"),
+        ({'clusters': {'by': 'label'}}, "no field 'by'"),  # that is called is explained
+        ({'bootstrap': 99}, 'audit.bootstrap is 99, expected at least 100'),
         ({'clusters': {'sise': 3}}, "no field 'sise'.*did you mean 'size'"),
         ({'counterfactual': {'kinds': ('rule',)}}, "audit.counterfactual.kinds: no 'rule'"),
         ({'splits': ()}, "no field 'splits'"),
         ({'split': 'tests'}, "split is 'tests'.*did you mean 'test'"),
+        ({'init_from': '/nonexistent'}, 'init_from is of audits of runs'),
+        ({'devices': 77}, 'devices is of audits of runs'),
+        ({'threads': 0}, 'audit.threads is 0, expected at least 1'),
+        ({'threshold': 40.0}, 'threshold is 40.0, expected a probability'),
+        ({'threshold': float('nan')}, 'threshold is nan'),
+        ({'name': '../../escaped'}, "name is '../../escaped', which files are named after"),
+        ({'image_size': 48}, 'image_size and csv are of a folder'),
+        ({'csv': 'x.csv'}, 'image_size and csv are of a folder'),
     )
     for fields, message in wrong:
         with pytest.raises(ValueError, match=message):
@@ -160,3 +200,46 @@ def test_of_a_run(tmp_path):
     assert audit.run(configs.resolve(config), tmp_path / 'w') == read_json(
         tmp_path / 'w' / 'results.json'
     )
+
+
+def test_what_an_earlier_audit_has_left_goes(tmp_path):
+    audited(tmp_path, n_maps=20)
+    assert (tmp_path / 'enrichment.csv').exists() and (tmp_path / 'figures').exists()
+    (tmp_path / 'notes.txt').write_text('mine')
+    records = striped(20)
+    records = dataclasses.replace(records, bias={})
+    stale = tmp_path / 'predictions' / 'earlier.csv'
+    stale.write_text('id')
+    audited(tmp_path, constant, records, n_maps=20)
+    assert not stale.exists() and not (tmp_path / 'enrichment.csv').exists()
+    assert (tmp_path / 'notes.txt').exists() and (tmp_path / 'DONE').exists()
+
+
+def test_images_are_said_once_and_drawn_by_chance(tmp_path):
+    """Of a table where every second image has a ruler about half have one; none is asked twice."""
+    asked, single = [], {'counterfactual': {'kinds': (), 'removal': ()}, 'n_maps': 2, 'n': 80}
+
+    def predict(images):
+        asked.append(len(images))
+        return shortcut(images)
+
+    records = striped(160)
+    results = audited(
+        tmp_path, predict, records, explain=lambda images, of: images[..., 0] + 1.0, **single
+    )
+    # Two of the calls ask whether the company of an image matters.
+    assert len(asked) == 2 + 2 and results['counterfactual'] == {}
+    assert results['flagged'] == 80 and sum(results['images'].values()) == 160
+    assert results['splits']['test']['n'] == 160
+    (gap,) = [row for row in results['gaps'] if row['class'] == 'nevus']
+    assert gap['worst']['n'] > 10 and gap['best']['n'] > 10
+    assert 'No artefact was inserted' in texts(results, 'insertion')
+    page = (tmp_path / 'report.html').read_text(encoding='utf-8')
+    assert '<h2>4 What moves predictions' in page
+
+
+def test_calls_in_place_of_probabilities_are_told(tmp_path):
+    results = audited(tmp_path, lambda x: shortcut(x)['probabilities'].round(), n_maps=2)
+    assert results['hard']
+    page = (tmp_path / 'report.html').read_text(encoding='utf-8')
+    assert 'The model says nothing but 0 and 1' in page

@@ -8,7 +8,7 @@ SIDE = 24
 CLASSES = ('nevus', 'melanoma')
 QUICK = {  # the least that an audit can do
     'detect': False,
-    'bootstrap': 20,
+    'bootstrap': 100,
     'probes': ('linear',),
     'probe_folds': 2,
     'cells': 4,

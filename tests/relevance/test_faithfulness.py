@@ -39,6 +39,17 @@ def test_curves_by_hand(case):
             assert np.allclose(found[mode][order][:, [0, -1]], ends)
 
 
+def test_the_network_is_called_as_often_as_is_announced(case):
+    calls = []
+
+    def chance(images):
+        calls.append(len(images))
+        return corner(images)
+
+    faithfulness.curves(chance, *case, 'mean', 0)
+    assert len(calls) == faithfulness.CALLS
+
+
 def test_areas_and_gains(case):
     images, maps = case
     block = faithfulness.summary(faithfulness.curves(corner, images, maps, 'mean', 0), 0)
