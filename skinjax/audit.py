@@ -12,7 +12,7 @@ from skinjax.document import Section, Table, write_report
 from skinjax.engine.writer import read_json, write_atomic, write_json
 
 if TYPE_CHECKING:
-    from skinjax.audits.functions import Explain, Predict
+    from skinjax.auditing.functions import Explain, Predict
 
 
 def run(config: Any, workdir: Path) -> dict[str, Any]:
@@ -90,7 +90,8 @@ def audit(
             directory that holds something else.
         FileNotFoundError: no such folder or table.
     """
-    from skinjax.audits import classifiers, functions, report
+    from skinjax.auditing import classifiers, functions
+    from skinjax.audits import report
 
     config, workdir = _config(options), Path(workdir)
     report.check(config.audit)

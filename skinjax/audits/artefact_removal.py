@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from skinjax import quality
-from skinjax.audits import removal_cases, removal_flags, removal_tables
-from skinjax.audits.removal_cases import COVERED, TOUCHED, Case
-from skinjax.audits.removal_tables import MAIN_METHOD, METHODS, Row, write_rows
+from skinjax.auditing import removal_cases, removal_flags, removal_tables
+from skinjax.auditing.removal_cases import COVERED, TOUCHED, Case
+from skinjax.auditing.removal_tables import MAIN_METHOD, METHODS, Row, write_rows
 from skinjax.data.records import choices
 from skinjax.document import Figure, Section
 from skinjax.editors import Editor, hair

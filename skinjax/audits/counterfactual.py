@@ -14,7 +14,7 @@ from typing import Any
 
 from skinjax import config as configs
 from skinjax import editing
-from skinjax.audits import (
+from skinjax.auditing import (
     calling,
     classifiers,
     insertion,
@@ -24,10 +24,10 @@ from skinjax.audits import (
     removal,
     responses,
 )
-from skinjax.audits.calling import Edit
-from skinjax.audits.classifiers import Classifier
-from skinjax.audits.folders import named_folders, naming
-from skinjax.audits.switches import Called
+from skinjax.auditing.calling import Edit
+from skinjax.auditing.classifiers import Classifier
+from skinjax.auditing.folders import named_folders, naming
+from skinjax.auditing.switches import Called
 from skinjax.data import choosing
 from skinjax.document import Section, Table
 from skinjax.editors import Editor, insert, overlays

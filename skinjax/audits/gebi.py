@@ -6,8 +6,8 @@ Reads the relevance maps of a run of kind 'explain' and their images (skinjax/di
 from typing import Any
 
 from skinjax import making
-from skinjax.audits import clusters
-from skinjax.audits.clusters import Audit, Divide
+from skinjax.auditing import clusters
+from skinjax.auditing.clusters import Audit, Divide
 from skinjax.discovery import gebi, spray
 
 DEFAULTS: dict[str, Any] = {**clusters.DEFAULTS, **gebi.DEFAULTS}

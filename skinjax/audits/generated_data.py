@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from skinjax import config as configs
-from skinjax.audits import classifiers, generated_images, insertion
-from skinjax.audits.folders import named_folders
+from skinjax.auditing import classifiers, generated_images, insertion
+from skinjax.auditing.folders import named_folders
 from skinjax.data import mixing
 from skinjax.data.records import COMMON, choices
 from skinjax.document import Section

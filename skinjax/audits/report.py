@@ -25,10 +25,9 @@ from typing import Any
 import numpy as np
 
 from skinjax import config as configs
-from skinjax.audits import (
+from skinjax.auditing import (
     advice,
     classifiers,
-    counterfactual,
     leakage,
     looking,
     pairs,
@@ -37,9 +36,10 @@ from skinjax.audits import (
     said,
     summary,
 )
-from skinjax.audits.classifiers import Classifier
-from skinjax.audits.said import Real
-from skinjax.audits.seen import Flags, known_flags
+from skinjax.auditing.classifiers import Classifier
+from skinjax.auditing.said import Real
+from skinjax.auditing.seen import Flags, known_flags
+from skinjax.audits import counterfactual
 from skinjax.data import choosing
 from skinjax.data.records import choices
 from skinjax.document import Section, Table

@@ -6,8 +6,8 @@ Reads the relevance maps of a run of kind 'explain' (skinjax/discovery/spray.py)
 from typing import Any
 
 from skinjax import making
-from skinjax.audits import clusters
-from skinjax.audits.clusters import Audit, Divide
+from skinjax.auditing import clusters
+from skinjax.auditing.clusters import Audit, Divide
 from skinjax.discovery import spray
 
 DEFAULTS: dict[str, Any] = {**clusters.DEFAULTS, **spray.DEFAULTS, 'least_clusters': 2}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from skinjax import editing, metrics
-from skinjax.audits import probe
+from skinjax.auditing import probe
 from skinjax.data.records import DataSet, choices
 from skinjax.editors import insert
 from skinjax.editors.overlays import KINDS

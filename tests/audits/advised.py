@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from skinjax.audits import advice, performance, switch_summary, switches
-from skinjax.audits.said import Real
-from skinjax.audits.seen import Flags
-from skinjax.audits.switches import Called
+from skinjax.auditing import advice, performance, switch_summary, switches
+from skinjax.auditing.said import Real
+from skinjax.auditing.seen import Flags
+from skinjax.auditing.switches import Called
 from skinjax.discovery import enrichment
 from skinjax.engine.writer import jsonable
 from skinjax.predictions import Predictions

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from skinjax.audits import advice, finding, summary
+from skinjax.auditing import advice, finding, summary
 from tests.audits.advised import enriched, gaps, known, of_shortcut, recognised, switched, told
 
 

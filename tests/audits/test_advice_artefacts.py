@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from skinjax.audits import advice, paired, summary
+from skinjax.auditing import advice, paired, summary
 from tests.audits.advised import gaps, of_shortcut, switched, told
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from skinjax import config as configs
 from skinjax import kinds
-from skinjax.audits import artefact_removal, removal_cases, removal_flags, removal_tables
+from skinjax.auditing import removal_cases, removal_flags, removal_tables
+from skinjax.audits import artefact_removal
 from skinjax.data import cameras, rendering
 from skinjax.engine.writer import read_json
 from tests.helpers import ISIC2017, SHARED

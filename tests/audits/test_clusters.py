@@ -7,8 +7,8 @@ import pytest
 
 from skinjax import audit, explain, kinds, train
 from skinjax import config as configs
-from skinjax.audits import clusters
-from skinjax.audits.seen import Part, Seen
+from skinjax.auditing import clusters
+from skinjax.auditing.seen import Part, Seen
 from skinjax.discovery import enrichment
 from skinjax.discovery.spectral import Clustering
 from skinjax.engine.writer import read_json

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from skinjax import config as configs
-from skinjax.audits import calling, counterfactual, moved_most
-from skinjax.audits.classifiers import Classifier
+from skinjax.auditing import calling, moved_most
+from skinjax.auditing.classifiers import Classifier
+from skinjax.audits import counterfactual
 from skinjax.bootstrap import proportion
 from skinjax.data.records import DataSet, Records
 from skinjax.editors import insert
@@ -237,7 +238,7 @@ def test_more_than_two_classes_move_by_what_was_called():
     scores = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]])
     clean = Predictions(np.array(['a', 'b']), np.array([0, 2]), scores)
     edited = Predictions(clean.ids, clean.labels, scores[:, ::-1])
-    from skinjax.audits.switches import Called
+    from skinjax.auditing.switches import Called
 
     called = Called('x', 0.5, clean, {'frame': [edited]})
     first, second = moved_most.rows(called, 'frame', 5, ('p', 'q', 'r'))

@@ -7,7 +7,8 @@ import pytest
 
 from skinjax import config as configs
 from skinjax import editing, kinds
-from skinjax.audits import counterfactual, removal
+from skinjax.auditing import removal
+from skinjax.audits import counterfactual
 from skinjax.data.records import DataSet, Records
 from skinjax.editors import insert
 from skinjax.engine.writer import write_json

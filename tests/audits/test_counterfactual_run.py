@@ -8,7 +8,8 @@ import pytest
 
 from skinjax import audit, kinds, train
 from skinjax import config as configs
-from skinjax.audits import calling, classifiers, counterfactual
+from skinjax.auditing import calling, classifiers
+from skinjax.audits import counterfactual
 from skinjax.engine.writer import read_json
 from skinjax.predictions import Predictions
 from tests.audits.test_counterfactual import border, bright_records, judge

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from skinjax.audits import answers, functions
+from skinjax.auditing import answers, functions
 from tests.audits.toys import CLASSES, SIDE, shortcut, striped
 from tests.helpers import write_folder
 

@@ -11,7 +11,8 @@ import pytest
 
 from skinjax import audit, kinds, train
 from skinjax import config as configs
-from skinjax.audits import calling, classifiers, generated_data, generated_images, prevalence
+from skinjax.auditing import calling, classifiers, generated_images, prevalence
+from skinjax.audits import generated_data
 from skinjax.data import detectors, generated, writing
 from skinjax.data.records import DataSet
 from skinjax.editors import insert

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from skinjax import config as configs
-from skinjax.audits import looking
-from skinjax.audits.classifiers import Classifier
-from skinjax.audits.occlusion import occlusion, sure
-from skinjax.audits.seen import Flags
+from skinjax.auditing import looking
+from skinjax.auditing.classifiers import Classifier
+from skinjax.auditing.occlusion import occlusion, sure
+from skinjax.auditing.seen import Flags
 from skinjax.predictions import Predictions
 from tests.helpers import tiny_data, tiny_records
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from skinjax.audits import paired
+from skinjax.auditing import paired
 
 
 @pytest.mark.parametrize(('lost', 'won'), [(0, 0), (1, 9), (7, 7), (30, 11), (400, 3)])

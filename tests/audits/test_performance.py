@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from skinjax.audits import leakage, level, performance, probe
-from skinjax.audits.said import Real
-from skinjax.audits.seen import Flags
+from skinjax.auditing import leakage, level, performance, probe
+from skinjax.auditing.said import Real
+from skinjax.auditing.seen import Flags
 from skinjax.bootstrap import proportion
 from skinjax.predictions import Predictions
 from tests.audits.toys import CLASSES, striped

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from skinjax.audits import prevalence
-from skinjax.audits.prevalence import Looked
+from skinjax.auditing import prevalence
+from skinjax.auditing.prevalence import Looked
 from skinjax.data import detectors
 from skinjax.data.records import DataSet
 from skinjax.editors import insert

@@ -4,7 +4,7 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from skinjax.audits.probe import probe
+from skinjax.auditing.probe import probe
 
 
 def blobs(n=240, d=6, seed=0):

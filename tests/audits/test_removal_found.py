@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from skinjax.audits import removal
+from skinjax.auditing import removal
 from tests.helpers import tiny_data
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from skinjax.audits import scatter
+from skinjax.auditing import scatter
 from skinjax.data import synthetic
 from skinjax.data.records import COMMON
 from tests.browser import pages

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from skinjax.audits import paired, switch_summary, switch_tables, switches
-from skinjax.audits.switches import Called
+from skinjax.auditing import paired, switch_summary, switch_tables, switches
+from skinjax.auditing.switches import Called
 from skinjax.bootstrap import proportion
 from skinjax.predictions import Predictions
 

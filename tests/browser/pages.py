@@ -3,7 +3,7 @@
 import numpy as np
 
 from skinjax import document
-from skinjax.audits import scatter
+from skinjax.auditing import scatter
 from tests.helpers import tiny_records
 
 N = 60

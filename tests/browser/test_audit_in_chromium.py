@@ -53,7 +53,8 @@ def test_a_point_is_chosen_and_the_rest_filtered_away(page, tmp_path):
     assert texts(page, '.chosen')[0].startswith('toy-')
     path = tmp_path / 'chosen.png'
     page.save_screenshot(str(path))
-    assert cv2.imread(str(path)).std() > 5
+    picture = cv2.imread(str(path))
+    assert picture is not None and picture.std() > 5
     labels = page.find_elements('xpath', '//label[starts-with(., "ruler")]/select')
     Select(labels[0]).select_by_visible_text('present')
     status = page.find_element('css selector', '[role=status]').text

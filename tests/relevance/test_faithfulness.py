@@ -40,13 +40,14 @@ def test_curves_by_hand(case):
 
 
 def test_the_network_is_called_as_often_as_is_announced(case):
+    images, maps = case
     calls = []
 
     def chance(images):
         calls.append(len(images))
         return corner(images)
 
-    faithfulness.curves(chance, *case, 'mean', 0)
+    faithfulness.curves(chance, images, maps, 'mean', 0)
     assert len(calls) == faithfulness.CALLS
 
 

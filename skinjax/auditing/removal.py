@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from skinjax import document, editing
-from skinjax.audits import calling, folders, insertion, pages, paired, switch_tables
-from skinjax.audits.classifiers import Classifier
-from skinjax.audits.switches import Called
+from skinjax.auditing import calling, folders, insertion, pages, paired, switch_tables
+from skinjax.auditing.classifiers import Classifier
+from skinjax.auditing.switches import Called
 from skinjax.data import detectors
 from skinjax.data.records import DataSet, Records, present
 from skinjax.document import Figure, Section

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from skinjax.audits.switch_summary import QUALITIES
-from skinjax.audits.switches import Row
+from skinjax.auditing.switch_summary import QUALITIES
+from skinjax.auditing.switches import Row
 from skinjax.document import Table
 
 INSERTED = 'Predictions that switch when an artefact is inserted'

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from skinjax import document, figures
-from skinjax.audits import pages
-from skinjax.audits.seen import Part, Seen
+from skinjax.auditing import pages
+from skinjax.auditing.seen import Part, Seen
 from skinjax.data import choosing, images
 from skinjax.discovery.enrichment import SURE
 from skinjax.document import Figure, Section, Table

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from skinjax.audits import classifiers
-from skinjax.audits.classifiers import Classifier
+from skinjax.auditing import classifiers
+from skinjax.auditing.classifiers import Classifier
 from skinjax.data.records import DataSet
 from skinjax.predictions import Predictions
 

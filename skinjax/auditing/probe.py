@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Integer, Shaped
 
-from skinjax.audits import level
+from skinjax.auditing import level
 from skinjax.bootstrap import bootstrap_auc, bootstrap_mean_auc
 
 UNKNOWN = -1

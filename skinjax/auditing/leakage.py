@@ -9,8 +9,8 @@ from jaxtyping import Float
 from scipy.stats import false_discovery_control
 
 from skinjax import document, figures, report_sections
-from skinjax.audits import probe
-from skinjax.audits.seen import Flags
+from skinjax.auditing import probe
+from skinjax.auditing.seen import Flags
 from skinjax.data.records import Records
 from skinjax.document import Section, Table
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from skinjax.audits.classifiers import Classifier
-from skinjax.audits.switches import Called
+from skinjax.auditing.classifiers import Classifier
+from skinjax.auditing.switches import Called
 from skinjax.data.records import Records
 from skinjax.editors import insert
 from skinjax.predictions import Predictions

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from skinjax.audits import cluster_pages, pages
-from skinjax.audits.seen import Flags, Part, Seen, known_flags
+from skinjax.auditing import cluster_pages, pages
+from skinjax.auditing.seen import Flags, Part, Seen, known_flags
 from skinjax.data import choosing
 from skinjax.data.records import Records, choices
 from skinjax.data.writing import write_csv

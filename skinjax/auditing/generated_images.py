@@ -8,8 +8,8 @@ import numpy as np
 
 from skinjax import config as configs
 from skinjax import document
-from skinjax.audits import classifiers, pages, prevalence
-from skinjax.audits.prevalence import REAL, Looked
+from skinjax.auditing import classifiers, pages, prevalence
+from skinjax.auditing.prevalence import REAL, Looked
 from skinjax.data import generated, groups, mixing
 from skinjax.data.records import DataSet, Records, concatenate
 from skinjax.data.writing import write_csv

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from skinjax.audits import insertion, paired, switch_tables
-from skinjax.audits.classifiers import Classifier
-from skinjax.audits.switches import Called, Row
+from skinjax.auditing import insertion, paired, switch_tables
+from skinjax.auditing.classifiers import Classifier
+from skinjax.auditing.switches import Called, Row
 from skinjax.document import Section
 from skinjax.predictions import Predictions
 

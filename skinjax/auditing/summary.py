@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from skinjax.audits import finding
-from skinjax.audits.finding import Finding
+from skinjax.auditing import finding
+from skinjax.auditing.finding import Finding
 from skinjax.document import Html, Section, Table
 
 LABELS = {

@@ -7,8 +7,8 @@ something is not known. What its interval leaves open is not called "nothing fou
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from skinjax.audits import advice_artefacts
-from skinjax.audits.finding import (
+from skinjax.auditing import advice_artefacts
+from skinjax.auditing.finding import (
     ARTEFACTS,
     LISTED,
     MANY,
@@ -25,7 +25,7 @@ from skinjax.audits.finding import (
     surely,
     switches_of,
 )
-from skinjax.audits.performance import difference
+from skinjax.auditing.performance import difference
 
 FEW, FEW_OF_CLASS = 100, 30  # images below which a finding says that there are few
 FEW_OF_CLUSTER = 20

@@ -93,7 +93,7 @@ def view(
     }
     # '<' is the only character by which text could end the element that holds it.
     text = json.dumps(data, separators=(',', ':')).replace('<', '\\u003c')
-    folder = importlib.resources.files('skinjax.audits')
+    folder = importlib.resources.files('skinjax.auditing')
     body = (
         f'<div class="scatter">\n<script type="application/json">{text}</script>\n'
         f'<noscript><p>{_NO_SCRIPT}</p></noscript>\n{_live(listed, n)}\n{_table(data)}\n</div>'

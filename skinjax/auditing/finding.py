@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from skinjax.audits import probe
-from skinjax.audits.leakage import DIAGNOSIS
+from skinjax.auditing import probe
+from skinjax.auditing.leakage import DIAGNOSIS
 from skinjax.data import targeted
 from skinjax.discovery.enrichment import SURE
 

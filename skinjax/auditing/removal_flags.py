@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from skinjax import bootstrap, quality
-from skinjax.audits.removal_tables import MAIN_METHOD, MASKS, Row, write_rows
+from skinjax.auditing.removal_tables import MAIN_METHOD, MASKS, Row, write_rows
 from skinjax.data import detectors, images
 from skinjax.document import Figure, Section, Table
 from skinjax.editors import Editor, hair

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from skinjax import config as configs
-from skinjax.audits.answers import ROUNDING, answer, heat_map
-from skinjax.audits.classifiers import Classifier
+from skinjax.auditing.answers import ROUNDING, answer, heat_map
+from skinjax.auditing.classifiers import Classifier
 from skinjax.data import folder
 from skinjax.data.records import COMMON, DataSet, Records, choices, concatenate
 from skinjax.data.table import FILE_NAME, read_table

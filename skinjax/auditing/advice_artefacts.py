@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from skinjax.audits.finding import (
+from skinjax.auditing.finding import (
     LISTED,
     SURE,
     Finding,

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from skinjax import document
-from skinjax.audits import switches
-from skinjax.audits.calling import Edit
-from skinjax.audits.classifiers import Classifier
-from skinjax.audits.switches import Called
+from skinjax.auditing import switches
+from skinjax.auditing.calling import Edit
+from skinjax.auditing.classifiers import Classifier
+from skinjax.auditing.switches import Called
 from skinjax.document import Figure
 from skinjax.figures import image_grid
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from skinjax.audits.switches import Called
+from skinjax.auditing.switches import Called
 
 FEW = 100  # images, below which a remark says so
 LEAST = 6  # groups that turn the same way, below which no test of signs can reach p = 0.05

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from skinjax import document
-from skinjax.audits import calling, paired, switches
-from skinjax.audits.classifiers import Classifier
-from skinjax.audits.paired import Drawn
-from skinjax.audits.switches import Called, Row
+from skinjax.auditing import calling, paired, switches
+from skinjax.auditing.classifiers import Classifier
+from skinjax.auditing.paired import Drawn
+from skinjax.auditing.switches import Called, Row
 from skinjax.document import Figure, Table
 from skinjax.figures import curves_figure
 

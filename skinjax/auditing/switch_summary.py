@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Integer, Num
 
-from skinjax.audits import paired, switches
-from skinjax.audits.paired import Drawn
-from skinjax.audits.switches import Called, Row
+from skinjax.auditing import paired, switches
+from skinjax.auditing.paired import Drawn
+from skinjax.auditing.switches import Called, Row
 
 # Shifts over the masks; largest and least are those of all of them.
 SHIFTS = {'mean_abs': np.mean, 'max_abs': np.max, 'mean': np.mean, 'median': np.mean, 'min': np.min}

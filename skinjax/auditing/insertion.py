@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from skinjax import document
-from skinjax.audits import calling, pages, switch_summary, switch_tables, switches
-from skinjax.audits.classifiers import Classifier
-from skinjax.audits.switches import Called, Row
+from skinjax.auditing import calling, pages, switch_summary, switch_tables, switches
+from skinjax.auditing.classifiers import Classifier
+from skinjax.auditing.switches import Called, Row
 from skinjax.data.records import Records, choices
 from skinjax.document import Figure, Section
 from skinjax.editors import insert, overlays

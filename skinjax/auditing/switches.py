@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Integer, Shaped
 
-from skinjax.audits import paired
+from skinjax.auditing import paired
 from skinjax.measures import insertion
 from skinjax.predictions import Predictions
 

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float
 
 from skinjax import config as configs
-from skinjax.audits import clusters, occlusion, scatter
-from skinjax.audits.classifiers import Classifier
-from skinjax.audits.seen import Flags, Part, Seen
+from skinjax.auditing import clusters, occlusion, scatter
+from skinjax.auditing.classifiers import Classifier
+from skinjax.auditing.seen import Flags, Part, Seen
 from skinjax.data.records import Records
 from skinjax.document import Section
 from skinjax.predictions import Predictions

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Int
 from scipy.stats import chi2_contingency, false_discovery_control, fisher_exact, norm
 
 from skinjax import metrics, report_sections
-from skinjax.audits.said import Real
-from skinjax.audits.seen import Flags
+from skinjax.auditing.said import Real
+from skinjax.auditing.seen import Flags
 from skinjax.bootstrap import (
     LEVEL,
     Interval,
