@@ -154,7 +154,11 @@ def _groups(results: Results) -> Iterator[Finding]:
         yield Finding('unknown', 'groups', text)
         return
     sure = [row for row in rows if row['q'] <= SURE and surely(row['gap'])]
-    for row in sorted(sure, key=lambda row: -row['gap']['value'])[:LISTED]:
+
+    def order(row: Mapping[str, Any]) -> tuple[bool, float]:  # what people have flagged first
+        return results['flags'][row['flag']]['detected'], -row['gap']['value']
+
+    for row in sorted(sure, key=order)[:LISTED]:
         yield _gap(row, results['flags'][row['flag']]['detected'])
     if not sure:
         row = max(rows, key=lambda row: row['gap']['high'] or row['gap']['value'])

@@ -45,7 +45,9 @@ def section(results: Mapping[str, Any], findings: Sequence[Finding]) -> Section:
         for one in findings
     )
     part = Html(f'<ul class="findings">\n{items}\n</ul>', style=_STYLE)
-    table = Table('In short', ['question', 'answer', 'figure'], rows(results))
+    # Long answers last: what does not fit on a screen is scrolled to.
+    told = [[question, figure, answer] for question, answer, figure in rows(results)]
+    table = Table('In short', ['question', 'figure', 'answer'], told)
     return Section('Summary', _TEXT, [table], parts=[part])
 
 

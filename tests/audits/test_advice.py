@@ -147,6 +147,17 @@ def test_detectors_err_and_only_artefacts_are_for_training(results):
     assert severity == 'note' and 'by eye first' in text and 'DRO' not in text
 
 
+def test_what_people_have_flagged_is_told_before_what_detectors_have(results):
+    detected = [f'{name} (detected)' for name in ('hair', 'ink', 'patches')]
+    results['gaps'] = [row for name in detected for row in gaps(38, 5, flag=name)]
+    results['gaps'] += gaps(36, 20, flag='ruler')
+    results['flags'] = {name: {'detected': True} for name in detected}
+    results['flags'] |= {'ruler': {'detected': False}}
+    (severity, text), *others = told(results, 'groups')
+    assert severity == 'warning' and 'where ruler is' in text
+    assert [severity for severity, _ in others] == ['note', 'note']
+
+
 @pytest.mark.parametrize(
     ('flag', 'artefact', 'warns'),
     [
@@ -175,7 +186,7 @@ def test_the_summary(results):
     before = copy.deepcopy(results)
     section = summary.section(results, advice.advise(results))
     assert results == before
-    answers = [row[1] for row in section.tables[0].rows]
+    answers = [row[2] for row in section.tables[0].rows]
     assert answers[1] == 'melanoma, of 80 images'
     assert answers[2].startswith('melanoma by site: back and arm (q = 0.000')
     assert answers[3:5] == [

@@ -42,6 +42,16 @@ def test_the_parts_stand_in_their_order(page, work):
     assert told['text'][:40] in page.find_element('tag name', 'main').text
 
 
+def test_the_figures_of_the_summary_are_seen_at_once(page):
+    """Nothing is scrolled sideways to them."""
+    edge, right = page.execute_script(
+        'const cells = document.querySelectorAll("main section tbody tr > :nth-child(2)");'
+        'return [document.body.getBoundingClientRect().right,'
+        ' Math.max(...[...cells].slice(0, 6).map((one) => one.getBoundingClientRect().right))]'
+    )
+    assert 0 < right < edge
+
+
 def test_a_point_is_chosen_and_the_rest_filtered_away(page, tmp_path):
     from selenium.webdriver import ActionChains
     from selenium.webdriver.support.ui import Select
