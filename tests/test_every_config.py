@@ -69,6 +69,7 @@ WHOLE = ('', 'head')  # variants that keep their network: the others differ in d
 LIGHT = ('balance_isic2017',)  # files with the network of another
 SLOW = {  # variants that take the same paths as others
     ('weighting', ''),
+    ('compare_unlearning', 'cameras'),
     ('compare_unlearning', 'paper'),
     ('compare_unlearning', 'full'),
     ('compare_unlearning', 'isic2017_instrument'),
@@ -76,6 +77,10 @@ SLOW = {  # variants that take the same paths as others
     ('compare_purification', 'hair'),
     ('compare_targeted', ''),
     ('compare_destruction', ''),
+    ('compare_destruction', 'isic2017'),
+    ('compare_balancing', 'isic2017'),
+    ('finetune_isic2017', 'head'),
+    ('clgr', 'oracle'),
     ('clgr', 'resample'),
     ('inpaint', 'folder'),
 }

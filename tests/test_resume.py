@@ -197,7 +197,9 @@ def test_a_signal_saves_first_and_the_run_continues_bit_for_bit(
     assert_same_run(undisturbed, work)
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    'number', [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_an_interrupted_comparison_keeps_what_is_done_and_continues(number, tmp_path, cache):
     """Ctrl-C reaches every process of the terminal's group, `kill` the first one alone."""
     work = tmp_path / 'w'
