@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Num, UInt8
+from jaxtyping import Num, UInt8
 
 from skinjax.bootstrap import mean_interval
 from skinjax.measures import auc, reliability, roc
@@ -31,13 +31,13 @@ _GAP = 3  # pixels between pictures of a strip
 Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
-def _new(width: float, height: float) -> 'Figure':
+def new_figure(width: float, height: float) -> 'Figure':
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=DPI, layout='constrained')
 
 
-def _png(figure: 'Figure') -> bytes:
+def png(figure: 'Figure') -> bytes:
     buffer = io.BytesIO()
     # Without a version in it the same figure is the same file.
     figure.savefig(buffer, format='png', metadata={'Software': None})
@@ -45,19 +45,19 @@ def _png(figure: 'Figure') -> bytes:
     return buffer.getvalue()
 
 
-def _text(name: object) -> str:
+def plain(name: object) -> str:
     """A name as it is: a dollar sign would begin a formula, a leading _ hides a legend entry."""
     text = str(name).replace('$', r'\$')
     return f' {text}' if text.startswith('_') else text
 
 
-def _look(k: int) -> dict[str, Any]:
+def look(k: int) -> dict[str, Any]:
     return {'color': COLOURS[k % len(COLOURS)], 'linestyle': STYLES[k % len(STYLES)]}
 
 
-def _tidy(axes: 'Axes', x: str, y: str) -> None:
-    axes.set_xlabel(_text(x))
-    axes.set_ylabel(_text(y))
+def tidy(axes: 'Axes', x: str, y: str) -> None:
+    axes.set_xlabel(plain(x))
+    axes.set_ylabel(plain(y))
     axes.grid(True, color='0.88', linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[['top', 'right']].set_visible(False)
@@ -80,24 +80,24 @@ def roc_figure(
             such as the mean dermatologist.
         title: above the axes.
     """
-    figure = _new(5.2, 4.6)
+    figure = new_figure(5.2, 4.6)
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color='0.7', linewidth=0.8)
     for k, (name, (labels, scores)) in enumerate(curves.items()):
         area = auc(labels, scores)
         if math.isnan(area):
-            axes.plot([], [], **_look(k), label=f'{_text(name)} (one class only)')
+            axes.plot([], [], **look(k), label=f'{plain(name)} (one class only)')
             continue
         fpr, tpr, _ = roc(labels, scores)
-        axes.plot(*_thin(fpr, tpr), **_look(k), label=f'{_text(name)} (AUC {area:.3f})')
+        axes.plot(*_thin(fpr, tpr), **look(k), label=f'{plain(name)} (AUC {area:.3f})')
     for k, (name, (fpr, tpr)) in enumerate((points or {}).items()):
         marker = MARKERS[k % len(MARKERS)]
-        axes.plot([fpr], [tpr], marker, color='black', label=_text(name), markersize=6)
-    _tidy(axes, '1 − specificity', 'sensitivity')
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect='equal', title=_text(title))
+        axes.plot([fpr], [tpr], marker, color='black', label=plain(name), markersize=6)
+    tidy(axes, '1 − specificity', 'sensitivity')
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect='equal', title=plain(title))
     if curves or points:
         axes.legend(loc='lower right', fontsize='small', framealpha=0.9)
-    return _png(figure)
+    return png(figure)
 
 
 def reliability_figure(curves: Curves, bins: int = 15, title: str = '') -> bytes:
@@ -105,7 +105,7 @@ def reliability_figure(curves: Curves, bins: int = 15, title: str = '') -> bytes
 
     `curves` is name -> (labels, probabilities [n], [n, 1] or [n, c]).
     """
-    figure = _new(5.2, 5.2)
+    figure = new_figure(5.2, 5.2)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color='0.7', linewidth=0.8)
     for k, (name, (labels, probabilities)) in enumerate(curves.items()):
@@ -114,20 +114,20 @@ def reliability_figure(curves: Curves, bins: int = 15, title: str = '') -> bytes
         upper.plot(
             table['confidence'][filled],
             table['frequency'][filled],
-            **_look(k),
+            **look(k),
             marker=MARKERS[k % len(MARKERS)],
             markersize=4,
-            label=_text(name),
+            label=plain(name),
         )
         share = table['count'] / max(table['count'].sum(), 1)
         edges = np.append(table['lower'], table['upper'][-1])
-        lower.stairs(share, edges, **_look(k))
-    _tidy(upper, '', 'observed frequency')
-    _tidy(lower, 'stated probability', 'share of rows')
-    upper.set(xlim=(0, 1), ylim=(-0.02, 1.02), title=_text(title))
+        lower.stairs(share, edges, **look(k))
+    tidy(upper, '', 'observed frequency')
+    tidy(lower, 'stated probability', 'share of rows')
+    upper.set(xlim=(0, 1), ylim=(-0.02, 1.02), title=plain(title))
     if curves:
         upper.legend(loc='upper left', fontsize='small')
-    return _png(figure)
+    return png(figure)
 
 
 def training_figure(records: Sequence[Mapping[str, Any]], limit: int = 12) -> bytes:
@@ -145,7 +145,7 @@ def training_figure(records: Sequence[Mapping[str, Any]], limit: int = 12) -> by
     names = [name for name in series if name in names]
     columns = min(3, max(len(names), 1))
     rows = max(math.ceil(len(names) / columns), 1)
-    figure = _new(3.4 * columns, 2.5 * rows)
+    figure = new_figure(3.4 * columns, 2.5 * rows)
     panels = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
     order = {split: k for k, split in enumerate(_splits_in_order(series))}
     for name, axes in itertools.zip_longest(names, panels):
@@ -158,15 +158,15 @@ def training_figure(records: Sequence[Mapping[str, Any]], limit: int = 12) -> by
             axes.plot(
                 steps,
                 heights,
-                **_look(order[split]),
+                **look(order[split]),
                 marker=marker,
                 markersize=3,
-                label=_text(split),
+                label=plain(split),
             )
-        _tidy(axes, 'step', '')
-        axes.set_title(_text(name), fontsize='medium')
+        tidy(axes, 'step', '')
+        axes.set_title(plain(name), fontsize='medium')
         axes.legend(fontsize='x-small')
-    return _png(figure)
+    return png(figure)
 
 
 def _splits_in_order(series: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -191,21 +191,21 @@ def interval_bars(
         label: what is measured, a number between 0 and 1.
         title: above the axes.
     """
-    figure = _new(5.6, 1.1 + 0.32 * max(len(entries), 1))
+    figure = new_figure(5.6, 1.1 + 0.32 * max(len(entries), 1))
     axes = figure.add_subplot()
     for k, block in enumerate(entries.values()):
         value, low, high = (_number(block.get(name)) for name in ('value', 'low', 'high'))
         axes.plot([low, high], [k, k], color=COLOURS[0], linewidth=2, solid_capstyle='butt')
         axes.plot([value], [k], 'o', color=COLOURS[1], markersize=6)
     names = [
-        f'{_text(name)} (n = {counts[name]})' if counts and name in counts else _text(name)
+        f'{plain(name)} (n = {counts[name]})' if counts and name in counts else plain(name)
         for name in entries
     ]
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    _tidy(axes, label, '')
-    axes.set(xlim=(-0.02, 1.02), title=_text(title))
-    return _png(figure)
+    tidy(axes, label, '')
+    axes.set(xlim=(-0.02, 1.02), title=plain(title))
+    return png(figure)
 
 
 def group_figure(groups: Mapping[str, Any], title: str = '') -> bytes:
@@ -235,7 +235,7 @@ def comparison_figure(
         title: above the axes.
     """
     splits = list(dict.fromkeys(split for rows in values.values() for split in rows))
-    figure = _new(max(4.5, 1.6 + 1.25 * len(splits) * max(1, len(values) / 4)), 4.0)
+    figure = new_figure(max(4.5, 1.6 + 1.25 * len(splits) * max(1, len(values) / 4)), 4.0)
     axes = figure.add_subplot()
     for k, (method, rows) in enumerate(values.items()):
         colour, marker = COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]
@@ -250,15 +250,15 @@ def comparison_figure(
             axes.plot(np.full(known.size, place), known, '.', color=colour, alpha=0.45)
             axes.plot([place, place], [found['low'], found['high']], color=colour, linewidth=2)
             axes.plot([place], [found['mean']], marker, color=colour, markeredgecolor='black')
-        axes.plot([], [], marker, color=colour, markeredgecolor='black', label=_text(method))
+        axes.plot([], [], marker, color=colour, markeredgecolor='black', label=plain(method))
     if chance is not None:
         axes.axhline(chance, color='0.5', linewidth=0.8, linestyle=':')
-    axes.set_xticks(range(len(splits)), [_text(split) for split in splits])
-    _tidy(axes, '', label)
-    axes.set_title(_text(title))
+    axes.set_xticks(range(len(splits)), [plain(split) for split in splits])
+    tidy(axes, '', label)
+    axes.set_title(plain(title))
     if values:
         axes.legend(fontsize='small', loc='center left', bbox_to_anchor=(1, 0.5))
-    return _png(figure)
+    return png(figure)
 
 
 def distribution_figure(
@@ -279,7 +279,7 @@ def distribution_figure(
         top: the greatest value that is shown.
         low: the least one.
     """
-    figure = _new(5.2, 3.6)
+    figure = new_figure(5.2, 3.6)
     axes = figure.add_subplot()
     edges = np.linspace(low, top, bins + 1)
     for k, (name, column) in enumerate(values.items()):
@@ -287,78 +287,12 @@ def distribution_figure(
         known = known[~np.isnan(known)]
         share = np.histogram(known, edges)[0] / max(known.size, 1)
         mean = f'mean {known.mean():.3f}, ' if known.size else ''
-        axes.stairs(share, edges, **_look(k), label=f'{_text(name)} ({mean}n = {known.size})')
-    _tidy(axes, label, 'share of images')
-    axes.set(xlim=(low, top), ylim=(0, None), title=_text(title))
+        axes.stairs(share, edges, **look(k), label=f'{plain(name)} ({mean}n = {known.size})')
+    tidy(axes, label, 'share of images')
+    axes.set(xlim=(low, top), ylim=(0, None), title=plain(title))
     if values:
         axes.legend(fontsize='small', loc='best')
-    return _png(figure)
-
-
-def curves_figure(
-    panels: Mapping[str, Curves],
-    x: str,
-    y: str,
-    limits: tuple[float, float] = (-0.02, 1.02),
-    bands: Mapping[str, Curves] | None = None,
-    columns: int = 0,
-) -> bytes:
-    """Panels, each with its curves.
-
-    Args:
-        panels: title -> name of a curve -> (x, y).
-        x, y: what the axes show.
-        limits: of y.
-        bands: title -> name of a curve -> (lower, upper) bound of its y.
-        columns: panels a row; 0: all side by side.
-    """
-    columns = min(columns or len(panels), len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure = _new(3.8 * columns, 3.4 * rows)
-    for axes, entry in itertools.zip_longest(
-        figure.subplots(rows, columns, squeeze=False).ravel(), panels.items()
-    ):
-        if entry is None:
-            axes.set_visible(False)
-            continue
-        title, curves = entry
-        for k, (name, (xs, ys)) in enumerate(curves.items()):
-            axes.plot(xs, ys, **_look(k), label=_text(name))
-            if bands:
-                axes.fill_between(xs, *bands[title][name], color=_look(k)['color'], alpha=0.15)
-        _tidy(axes, x, y)
-        axes.set(ylim=limits, title=_text(title))
-        axes.legend(fontsize='small')
-    return _png(figure)
-
-
-def scatter_figure(
-    panels: Mapping[str, Mapping[str, Float[np.ndarray, 'n 2']]], columns: int = 3
-) -> bytes:
-    """Panels of points, each group with its colour and marker; distances alone mean something.
-
-    Args:
-        panels: title -> name of a group -> coordinates.
-        columns: panels a row.
-    """
-    columns = min(columns, max(len(panels), 1))
-    rows = max(math.ceil(len(panels) / columns), 1)
-    figure = _new(4.2 * columns, 3.8 * rows)
-    for axes, entry in itertools.zip_longest(
-        figure.subplots(rows, columns, squeeze=False).ravel(), panels.items()
-    ):
-        axes.set_axis_off()
-        if entry is None:
-            continue
-        for k, (name, points) in enumerate(entry[1].items()):
-            # Seven colours and as many markers, so that 49 groups can be told apart.
-            marker = MARKERS[(k + k // len(COLOURS)) % len(MARKERS)]
-            colour = COLOURS[k % len(COLOURS)]
-            axes.scatter(*points.T, s=14, c=colour, marker=marker, linewidths=0, label=_text(name))
-        axes.set_title(_text(entry[0]), fontsize='medium')
-        if entry[1]:
-            axes.legend(fontsize='x-small', markerscale=1.5)
-    return _png(figure)
+    return png(figure)
 
 
 def image_grid(
@@ -377,7 +311,7 @@ def image_grid(
     if titles and len(titles) != len(images):
         raise ValueError(f'image_grid: {len(images)} images and {len(titles)} titles')
     rows = max(math.ceil(len(images) / columns), 1)
-    figure = _new(width * columns, (width + 0.25) * rows)
+    figure = new_figure(width * columns, (width + 0.25) * rows)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for k, axes in enumerate(panels):
         axes.set_axis_off()
@@ -386,8 +320,8 @@ def image_grid(
             top = 255 if image.dtype == np.uint8 else 1
             shown = np.clip(image, 0, top)
             axes.imshow(shown, vmin=0, vmax=top, cmap='viridis', interpolation='nearest')
-            axes.set_title(_text(titles[k]) if titles else '', fontsize='x-small')
-    return _png(figure)
+            axes.set_title(plain(titles[k]) if titles else '', fontsize='x-small')
+    return png(figure)
 
 
 def strips_figure(
@@ -396,7 +330,7 @@ def strips_figure(
     """Rows of pictures of one size, each row under its title; a shorter row ends with nothing."""
     columns = max(map(len, rows.values()))
     height = width / columns + 0.22
-    figure = _new(width, height * len(rows))
+    figure = new_figure(width, height * len(rows))
     panels = figure.subplots(len(rows), 1, squeeze=False).ravel()
     for axes, (title, pictures) in zip(panels, rows.items(), strict=True):
         first = pictures[0].shape
@@ -406,5 +340,5 @@ def strips_figure(
             strip[:, left : left + first[1]] = picture
         axes.set_axis_off()
         axes.imshow(strip, interpolation='lanczos')
-        axes.set_title(_text(title), fontsize='small', loc='left', pad=2)
-    return _png(figure)
+        axes.set_title(plain(title), fontsize='small', loc='left', pad=2)
+    return png(figure)

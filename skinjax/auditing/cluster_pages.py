@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from skinjax import document, figures
+from skinjax import document, figures, panel_figures
 from skinjax.auditing import pages
 from skinjax.auditing.seen import Part, Seen
 from skinjax.data import choosing, images
@@ -127,7 +127,7 @@ def _eigenvalues(parts: Sequence[Part], workdir: Path) -> Figure:
     highest = max((values.max(initial=0) for _, values in curves.values()), default=0)
     limits = (-0.02 * (highest or 1), 1.05 * (highest or 1))
     panels = {'the smallest eigenvalues': curves}
-    image = figures.curves_figure(panels, 'number', 'eigenvalue', limits)
+    image = panel_figures.curves_figure(panels, 'number', 'eigenvalue', limits)
     return document.figure(workdir, 'eigenvalues', image, 'Eigenvalues of the graph of each class')
 
 
@@ -141,7 +141,7 @@ def _views(parts: Sequence[Part], workdir: Path) -> Figure:
             named[k]: part.view[labels == k] for k in np.unique(labels)[: MOST + 1].tolist()
         }
     alt = 'A t-SNE view of the images of each class, by cluster'
-    return document.figure(workdir, 'views', figures.scatter_figure(panels), alt)
+    return document.figure(workdir, 'views', panel_figures.scatter_figure(panels), alt)
 
 
 def _exemplars(config: Any, seen: Seen, parts: Sequence[Part], workdir: Path) -> list[Figure]:

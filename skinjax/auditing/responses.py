@@ -12,7 +12,7 @@ from skinjax.auditing.classifiers import Classifier
 from skinjax.auditing.paired import Drawn
 from skinjax.auditing.switches import Called, Row
 from skinjax.document import Figure, Table
-from skinjax.figures import curves_figure
+from skinjax.panel_figures import curves_figure
 
 FIGURES = {
     'switched': 'share of predictions that switch',

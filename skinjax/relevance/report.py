@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skinjax import config as configs
-from skinjax import figures
+from skinjax import figures, panel_figures
 from skinjax.data import choosing
 from skinjax.document import Figure, Section, Table, figure, write_report
 from skinjax.engine.writer import write_json
@@ -185,7 +185,9 @@ def _faithfulness(
         mode: {order: (shares, curves[mode][order].mean(0)) for order in orders}
         for mode in faithfulness.MODES
     }
-    image = figures.curves_figure(panels, 'share of the cells', 'mean probability of the target')
+    image = panel_figures.curves_figure(
+        panels, 'share of the cells', 'mean probability of the target'
+    )
     drawn = figure(workdir, 'faithfulness', image, 'Deletion and insertion curves, mean of images')
     yield Section(
         'Do the pixels matter to the network?',

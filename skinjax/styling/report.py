@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from skinjax import figures, skin
+from skinjax import figures, panel_figures, skin
 from skinjax.bootstrap import bootstrap_mean
 from skinjax.data import images, writing
 from skinjax.data.records import Records
@@ -192,7 +192,7 @@ def _losses(curves: Sequence[Mapping[str, Any]]) -> bytes:
             values = np.array([one[name] for one in curves], np.float64)[:, shown]
             share = values / np.maximum(np.nanmax(values, 1, keepdims=True), 1e-30)
             panels[title][name] = step[shown], np.median(share, 0)
-    return figures.curves_figure(panels, 'step', 'share of the greatest value (median)')
+    return panel_figures.curves_figure(panels, 'step', 'share of the greatest value (median)')
 
 
 def _sheet(
