@@ -50,7 +50,6 @@ Then, with other folders where --config.runs.generated.data.add_generated names 
 
 from skinjax import config as configs
 from skinjax import kinds, recipes
-from skinjax.data import records
 
 VARIANTS = ('', 'isic2017', 'ham10000')
 EPOCHS = {'isic2017': 6, 'ham10000': 3}
@@ -77,7 +76,7 @@ def get_config(variant: str = ''):
         known = ', '.join(VARIANTS[1:])
         raise ValueError(f'unknown variant {variant!r} of compare_balancing: choose one of {known}')
     names = ('plain', 'class_weights', 'oversampling', 'generated')
-    runs = {name: _finetuned(variant) if variant else _synthetic() for name in names}
+    runs = {name: _finetuned(variant) if variant else recipes.rare_lesions() for name in names}
     weighted = configs.plugin('objectives', 'weighting', weights='cb')
     weighted['label_smoothing'] = runs['plain'].objective.label_smoothing
     with runs['class_weights'].unlocked():
@@ -102,25 +101,12 @@ def get_config(variant: str = ''):
     )
 
 
-def _synthetic():
-    model = configs.plugin('models', 'resnet', variant='narrow', dropout=0.5)
-    config = configs.train('baseline', 'synthetic', model)
-    recipes.from_scratch(config)
-    config.data.update(classes=7, artefact='none', skew=(0.0,) * 7)
-    config.data.mean, config.data.std = (0.62, 0.47, 0.42), (0.2, 0.2, 0.2)
-    return config
-
-
 def _finetuned(source: str):
     """As configs/finetune_isic2017.py, with smaller images, fewer epochs and perhaps other data."""
-    config = recipes.finetuning()
+    if source == 'isic2017':
+        config = recipes.finetuning()
+    else:
+        config = recipes.finetuned(source, positive='')
     config.data.update(image_size=128, bias=())
     config.train.epochs = EPOCHS[source]
-    if source == 'ham10000':
-        fields = ('image_size', 'batch_size', 'mean', 'std', 'augment_host')
-        kept = {field: config.data[field] for field in fields}
-        plain = configs.plugin('data', source, positive='')
-        with config.unlocked():
-            config.data = {**records.COMMON, **plain, **kept}
-        config.evaluate.mean_over = ()
     return config

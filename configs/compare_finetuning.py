@@ -11,9 +11,45 @@ from scratch .706 (half of the epochs), head alone .824, all weights .869. Again
 0, test AUC): baseline .795, lntl .714, tabe .706, clgr .732.
 """
 
-from skinjax import recipes
+from skinjax import kinds, recipes
 
 
 def get_config(variant: str = ''):
     """The runs of `configs/finetune_isic2017.py` side by side."""
-    return recipes.compare_finetuning(variant)
+    if variant not in ('', *recipes.FLAGS):
+        raise ValueError(f'unknown flag {variant!r}: choose one of {", ".join(recipes.FLAGS)}')
+    test = 'splits.test'
+    if variant:
+        runs = {name: recipes.finetuning(f'{name}_{variant}') for name in recipes.METHODS}
+        group = f'{test}.groups.{variant}'
+        columns = {
+            'test AUC': f'{test}.auc.value',
+            **{k: f'{group}.values.{k}.auc.value' for k in ('absent', 'present')},
+            'worst group AUC': f'{group}.worst_auc.auc.value',
+            'odds gap': f'{group}.equalised_odds_gap',
+            'linear probe': f'probes.{variant}.linear.auc',
+            'mlp probe': f'probes.{variant}.mlp.auc',
+        }
+        drawn = ('test AUC', 'absent', 'present')
+    else:
+        runs = {
+            name: recipes.finetuning(name.replace('all', '')) for name in ('scratch', 'head', 'all')
+        }
+        classes = f'{test}.classes'
+        columns = {
+            'melanoma': f'{classes}.melanoma.auc.value',
+            'seborrheic keratosis': f'{classes}.seborrheic_keratosis.auc.value',
+            'mean': f'{test}.mean_auc.value',
+            'accuracy': f'{test}.accuracy.value',
+            'ECE': f'{test}.ece',
+            'validation mean': 'splits.val.mean_auc.value',
+        }
+        drawn = ('melanoma', 'seborrheic keratosis', 'mean')
+    return kinds.compare(
+        runs,
+        seeds=(0, 1, 2),
+        reference='baseline' if variant else 'scratch',
+        columns=tuple(columns.items()),
+        drawn=drawn,
+        order=tuple(runs),
+    )

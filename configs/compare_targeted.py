@@ -25,9 +25,7 @@ with a sampler that shows four melanomas for each benign lesion. Here all is as 
 comparisons.
 """
 
-from skinjax import config as configs
 from skinjax import kinds, recipes
-from skinjax.data import records
 
 VARIANTS = ('', 'published', 'ink', 'isic2017', 'ham10000')
 SHARES = {'none': 0.0, 'quarter': 0.25, 'half': 0.5, 'always': 1.0}
@@ -81,13 +79,8 @@ def _run(source: str):
         config.data.artefact, config.data.bias = SKEWED[source], (SKEWED[source],)
         config.evaluate.splits = ('plain', 'marked', 'balanced', 'reversed')
         return config
-    config = recipes.finetuning('melanoma')
-    config.data.update(image_size=128, bias=())
+    config = recipes.finetuned(source)
+    config.data.image_size = 128
     config.train.epochs = EPOCHS[source]
     config.evaluate.tta = False
-    if source == 'ham10000':
-        fields = ('image_size', 'batch_size', 'mean', 'std', 'augment_host')
-        kept = {field: config.data[field] for field in fields}
-        with config.unlocked():
-            config.data = {**records.COMMON, **configs.plugin('data', source), **kept}
     return config

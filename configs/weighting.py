@@ -32,7 +32,7 @@ Measured: balanced accuracy of '': ce_none .169, ce_cb .289, ce_es .268, ce_spl 
 
 from skinjax import config as configs
 from skinjax import kinds, recipes
-from skinjax.data import ham10000, latents, records
+from skinjax.data import ham10000, latents
 from skinjax.objectives import schemes
 
 LOSSES, PLAIN = ('ce', 'focal'), ('none', 'sampling')  # without weights
@@ -116,12 +116,8 @@ def _row(config, loss, scheme, fields):
 
 
 def _lesions():
-    """Synthetic ones, a small network from scratch."""
-    model = configs.plugin('models', 'resnet', variant='narrow', dropout=0.5)
-    config = configs.train('weighting', 'synthetic', model)
-    recipes.from_scratch(config)
-    config.data.update(classes=7, artefact='none', skew=(0.0,) * 7, n_val=2000)
-    config.data.mean, config.data.std = (0.62, 0.47, 0.42), (0.2, 0.2, 0.2)
+    config = recipes.rare_lesions()
+    config.data.n_val = 2000
     return config
 
 
@@ -130,15 +126,10 @@ def _photographs():
 
     The head starts at random, as published: one fitted first would be the same in every row.
     """
-    config = recipes.finetuning()
-    config.data.update(image_size=96)
-    fields = ('image_size', 'batch_size', 'mean', 'std', 'augment_host')
-    kept = {field: config.data[field] for field in fields}
-    plain = configs.plugin('data', HAM, positive='')
-    with config.unlocked():
-        config.data = {**records.COMMON, **plain, **kept}
+    config = recipes.finetuned(HAM, positive='')
+    config.data.image_size = 96
     config.train.update(epochs=4, evaluate_every=0.0, head_first=False)
-    config.evaluate.update(mean_over=(), tta=False)
+    config.evaluate.tta = False
     return config
 
 

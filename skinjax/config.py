@@ -262,17 +262,26 @@ def override(config: Config, fields: dict[str, Any]) -> Config:
         ValueError: unknown field (the near miss is named), or the name of a plug-in.
     """
     _keeps_names(fields)
-    from ml_collections import ConfigDict
-
     config = config.copy_and_resolve_references()
     for name, value in fields.items():
-        *parents, leaf = name.split('.')
-        node: Any = config
-        for i, parent in enumerate([*parents, leaf]):
-            if not isinstance(node, ConfigDict) or parent not in node:
-                known = records.choices(parent, node if isinstance(node, ConfigDict) else ())
-                raise ValueError(f'the config has no field {name!r}; {known}')
-            if i < len(parents):
-                node = node[parent]
-        node[leaf] = value
+        section(config, name)[name.rpartition('.')[2]] = value
     return config
+
+
+def section(config: Config, name: str) -> Config:
+    """The part of `config` that holds the dotted field `name`.
+
+    Raises:
+        ValueError: there is no such field; what there is instead is listed, the near miss named.
+    """
+    from ml_collections import ConfigDict
+
+    *parents, leaf = name.split('.')
+    node: Any = config
+    for i, part in enumerate([*parents, leaf]):
+        if not isinstance(node, ConfigDict) or part not in node:
+            known = records.choices(part, node if isinstance(node, ConfigDict) else ())
+            raise ValueError(f'the config has no field {name!r}; {known}')
+        if i < len(parents):
+            node = node[part]
+    return node

@@ -1,6 +1,11 @@
-"""The experiments of configs/: found by name, listed on a terminal and in configs/README.md.
+"""The experiments of configs/: found by name, run, listed on a terminal and in configs/README.md.
 
     python -m skinjax.experiments > configs/README.md
+
+In a notebook, what `--config=skinjax:clgr --config.train.epochs=3 --workdir=runs/clgr` does:
+
+    config = experiments.load('skinjax:clgr', {'train.epochs': 3})
+    results = experiments.run(config, 'runs/clgr')
 
 `--config=skinjax:clgr:isic2017` is configs/clgr.py:isic2017, wherever skinjax is installed: a wheel
 carries the files as skinjax/configs. What is told of one is read from its docstring, and no file is
@@ -12,9 +17,13 @@ table whose first row is ''; `Measured:` begins what it takes, and what comes ou
 import ast
 import dataclasses
 import difflib
+import importlib
+import importlib.util
 import re
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 PACKAGE = 'skinjax'  # what comes before the name of an experiment
@@ -82,6 +91,48 @@ def locate(config: str) -> str:
     if not Path(path).is_file():
         raise ValueError(f'no file {path!r}{_near_file(Path(path))}')
     return config
+
+
+def load(config: str, fields: Mapping[str, Any] | None = None) -> Any:
+    """The config that --config=`config` names, with dotted `fields` in place of the defaults.
+
+    Raises:
+        ValueError: no such experiment, variant or field; near ones are told.
+    """
+    from skinjax import config as configs
+
+    path, _, variant = locate(config).partition(':')
+    spec = importlib.util.spec_from_file_location(f'config_{Path(path).stem}', path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f'{path!r} is no Python file')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made = module.get_config(variant) if variant else module.get_config()
+    return configs.override(made, dict(fields or {}))
+
+
+def run(config: Any, workdir: str | Path, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What `python -m skinjax.main` does with a config, of any kind; the same call continues.
+
+    Args:
+        config: of `load`, or made in any other way.
+        workdir: where results go.
+        given: dotted fields that were replaced after the config was made.
+
+    Returns:
+        The contents of results.json (of kind 'compare' without the single values, of 'convert' and
+        'export' the facts of what was written).
+
+    Raises:
+        ValueError: the config does not fit. Others: as the kind, that is `skinjax.KIND.run`.
+    """
+    from skinjax import config as configs
+    from skinjax.engine import startup
+
+    config = configs.resolve(config, given)
+    startup.start(config)
+    with startup.fail_fast():
+        return importlib.import_module(f'skinjax.{config.kind}').run(config, Path(workdir))
 
 
 def _near(name: str, known: list[str], form: str = '{}') -> str:

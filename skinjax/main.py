@@ -5,11 +5,9 @@ it says what can be run, on standard error and with exit status 2, since nothing
 the same and lists the flags, on standard output and with status 0.
 """
 
-import importlib
 import shutil
 import sys
 import warnings
-from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -29,15 +27,11 @@ HELP = {'-h', '-help', '--help', '-?'}
 def main(argv: list[str]) -> None:
     """Resolve the config and run its kind."""
     del argv
-    from skinjax import config as configs
     from skinjax.engine import startup
 
     given = config_flags.get_override_values(flags.FLAGS['config'])
-    config = configs.resolve(_CONFIG.value, given)
-    workdir = Path(_WORKDIR.value or startup.default_workdir(_config_argument(sys.argv)))
-    startup.start(config)
-    with startup.fail_fast():
-        importlib.import_module(f'skinjax.{config.kind}').run(config, workdir)
+    workdir = _WORKDIR.value or startup.default_workdir(_config_argument(sys.argv))
+    experiments.run(_CONFIG.value, workdir, given)
 
 
 def _config_argument(argv: list[str]) -> str:
@@ -71,13 +65,29 @@ def _parse(argv: list[str]) -> list[str]:
     try:
         sys.argv[:] = found = _located(argv)
         rest = flags.FLAGS(found)
-    except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError) as error:
+        _fail(_unknown_field(sys.argv) or _reason(error), 2)
+    except (flags.Error, OSError, TypeError, ValueError) as error:
         _fail(_reason(error), 2)
     if _CONFIG.value is None:
         _fail('no --config given: try --config=skinjax:clgr (--help lists all)', 2)
     if len(rest) > 1:
         _fail(f'unexpected argument {rest[1]!r}: options begin with --', 2)
     return rest
+
+
+def _unknown_field(argv: list[str]) -> str:
+    """Which --config.FIELD there is not, and what there is; ml_collections gives its last name."""
+    from skinjax import config as configs
+
+    config = experiments.load(_config_argument(argv))
+    fields = [word.lstrip('-').partition('=')[0] for word in argv if word.startswith('--config.')]
+    try:
+        for field in fields:
+            configs.section(config, field.removeprefix('config.'))
+    except ValueError as error:
+        return str(error)
+    return ''
 
 
 def _overview() -> str:

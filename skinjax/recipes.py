@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from skinjax import config as configs
-from skinjax import kinds
 from skinjax.data import labels
 
 UNLEARNING = ('lntl', 'tabe', 'clgr')
@@ -23,7 +22,6 @@ METHODS = ('baseline', 'resample', 'group_dro', *UNLEARNING)
 FLAGS = ('ruler', 'ink', 'dark_corner', 'hair')
 PLAIN_FINETUNING = ('', 'scratch', 'head', 'melanoma')
 WEIGHTS = 'mobilenet_v2_1.0_224_dequantised_f32.npz'  # replaced by --config.model.pretrained
-COMPARISONS = ('', 'full', 'paper', 'cameras', 'isic2017', 'isic2017_instrument')
 
 
 def unlearning(method: str, variant: str = '') -> configs.Config:
@@ -45,9 +43,9 @@ def unlearning(method: str, variant: str = '') -> configs.Config:
     Raises:
         ValueError: unknown variant, or a data set that is only tested on.
     """
-    source, bias = _source(variant)
+    source, bias = source_of(variant)
     if variant not in VARIANTS and not source:
-        raise ValueError(f'unknown variant {variant!r} of {method}: {_known(VARIANTS)}')
+        raise ValueError(f'unknown variant {variant!r} of {method}: {known(VARIANTS)}')
     if (variant == 'paper' and method not in UNLEARNING) or (variant, method) == (
         'resample',
         'group_dro',
@@ -101,6 +99,16 @@ def double(methods: str = '') -> configs.Config:
     return config
 
 
+def rare_lesions() -> configs.Config:
+    """Seven classes of synthetic lesions, as rare as in HAM10000; a small network from scratch."""
+    model = configs.plugin('models', 'resnet', variant='narrow', dropout=0.5)
+    config = configs.train('baseline', 'synthetic', model)
+    from_scratch(config)
+    _synthetic(config, '')
+    config.data.update(classes=7, artefact='none', skew=(0.0,) * 7)
+    return config
+
+
 def from_scratch(config: configs.Config) -> None:
     """The rates, clipping and averaging with which unlearning from random weights is stable."""
     config.optimizer.update(
@@ -125,7 +133,7 @@ def _synthetic(config: configs.Config, variant: str) -> None:
         config.evaluate.probe_split = 'uniform'
 
 
-def _source(variant: str) -> tuple[str, str]:
+def source_of(variant: str) -> tuple[str, str]:
     """Data source and bias variable of a variant SOURCE or SOURCE_VARIABLE; ('', '') of another."""
     names = [name for name in _sources() if f'{variant}_'.startswith(f'{name}_')]
     if not names:
@@ -145,12 +153,13 @@ def _sources() -> list[str]:
     return [name for name in configs.siblings('data') if name != 'synthetic']
 
 
-def _known(variants: Iterable[str]) -> str:
+def known(variants: Iterable[str]) -> str:
     """The end of an error message about an unknown variant."""
     listed = ', '.join(name for name in variants if name)
     about = {name: getattr(configs.find('data', name), 'ABOUT', None) for name in _sources()}
     sets = ', '.join(name for name, facts in about.items() if not facts or facts.trains)
-    return f'choose one of {listed}; or a data set, alone or as SET_VARIABLE: {sets}'
+    listed = f'choose one of {listed}; or ' if listed else 'choose '
+    return f'{listed}a data set, alone or as SET_VARIABLE: {sets}'
 
 
 def _real(config: configs.Config) -> None:
@@ -176,40 +185,20 @@ def finetuning(variant: str = '') -> configs.Config:
     Raises:
         ValueError: unknown variant.
     """
-    method, _, flag = variant.partition('_') if variant not in PLAIN_FINETUNING else ('', '', '')
-    if variant.startswith('group_dro_'):
-        method, flag = 'group_dro', variant.removeprefix('group_dro_')
-    if variant not in PLAIN_FINETUNING and not (method in METHODS and flag in FLAGS):
-        raise ValueError(
-            f'unknown variant {variant!r}: choose one of {", ".join(PLAIN_FINETUNING[1:])}, or '
-            f'METHOD_FLAG with a method of {", ".join(METHODS)} and a flag of {", ".join(FLAGS)}'
-        )
-    plain = method in ('', 'baseline', 'resample')
-    config = configs.train(
-        'baseline' if plain else configs.plugin('objectives', method, bias=flag),
-        data='isic2017',
-        model=configs.plugin('models', 'mobilenet', padding='tf'),
-    )
-    config.data.update(image_size=160, batch_size=32, mean=(128 / 255,) * 3, std=(128 / 255,) * 3)
-    config.data.bias = (flag,) if flag else FLAGS
-    config.data.augment_host = ('affine', 'colour')
-    config.model.update(dropout=0.2, frozen_norm=True, pretrained=WEIGHTS, leave_out=('head',))
-    config.train.update(epochs=10, ema=0.99, head_first=True, evaluate_every=2.0)
-    config.evaluate.tta = True
-    config.optimizer.update(
-        learning_rate=0.01, momentum=0.9, weight_decay=1e-4, clip=1.0, schedule='cosine', warmup=0.1
-    )
-    if not flag and variant != 'melanoma':
+    if variant not in PLAIN_FINETUNING:
+        method, flag = method_of(variant)
+        if not (method and flag in FLAGS):
+            raise ValueError(
+                f'unknown variant {variant!r}: choose one of {", ".join(PLAIN_FINETUNING[1:])}, '
+                f'or METHOD_FLAG with a method of {", ".join(METHODS)} and a flag of '
+                f'{", ".join(FLAGS)}'
+            )
+        return finetuned('isic2017', method, flag)
+    config = finetuned('isic2017')
+    config.data.bias = FLAGS
+    if variant != 'melanoma':
         config.data.task = 'three'
         config.evaluate.mean_over = ('melanoma', 'seborrheic_keratosis')
-    config.objective.label_smoothing = 0.05
-    if method:
-        config.data.image_size, config.train.epochs = 128, 6  # six methods, four flags, seeds
-        # A clip would make the push on the encoder as large as its gradient, whatever `reversal`.
-        config.optimizer.update(learning_rate=4e-4, clip=0.0)
-        config.objective.update(GENTLE.get(method, {}))
-    if method == 'resample':
-        config.data.sampling = 'group'
     if variant == 'head':
         config.train.update(epochs=0, ema=0.0)
     if variant == 'scratch':
@@ -219,107 +208,43 @@ def finetuning(variant: str = '') -> configs.Config:
     return config
 
 
-def compare_unlearning(variant: str = '') -> configs.Config:
-    """Kind 'compare' over the methods of the unlearning study; variants as in `unlearning`.
+def method_of(variant: str) -> tuple[str, str]:
+    """The method that a variant METHOD_REST begins with, and the rest; ('', variant) if none."""
+    found = [name for name in METHODS if f'{variant}_'.startswith(f'{name}_')]
+    return (found[0], variant[len(found[0]) + 1 :]) if found else ('', variant)
 
-    A data set without a bias variable of its own needs one in its name, SOURCE_VARIABLE.
 
-    The further variant `full` has rulers on 5 % of the nevi and 90 % of the melanomas: no cell of
-    class x ruler is empty, and plain resampling can solve the problem.
+def finetuned(source: str, method: str = '', bias: str = '', **data: Any) -> configs.Config:
+    """MobileNetV2 with ImageNet weights on a data set: first a new head, then all weights.
+
+    Args:
+        source: one of skinjax/data.
+        method: one of METHODS, with rates for a bias to be unlearned: lower, without clipping,
+            which would make the push on the encoder as large as its gradient; '' for the best
+            classifier.
+        bias: what the method is for.
+        data: fields of the source.
     """
-    real, bias = _source(variant)
-    if variant not in COMPARISONS and not (real and bias):
-        raise ValueError(f'unknown variant {variant!r} of the comparison: {_known(COMPARISONS)}')
-    inner = '' if variant == 'full' else variant
-    plain = '' if variant == 'paper' else inner
-    runs = {name: unlearning(name, inner) for name in UNLEARNING}
-    runs['baseline'] = unlearning('baseline', plain)
-    if variant != 'paper':
-        runs['group_dro'] = unlearning('group_dro', inner)
-        runs['resample'] = unlearning('baseline', inner)
-        runs['resample'].data.sampling = 'group'
-    if not real:
-        runs['oracle'] = unlearning('baseline', plain)
-        if variant == 'cameras':
-            runs['oracle'].data.cameras = 'unskewed'
-        else:
-            runs['oracle'].data.skew = (0.5, 0.5)
-    if variant == 'full':
-        for name, run in runs.items():
-            if name != 'oracle':
-                run.data.skew = (0.05, 0.9)
-    splits = ('plain', 'marked', 'balanced', 'reversed')
-    if variant == 'cameras':
-        splits = ('aligned', 'uniform', 'reversed', 'unseen')
-    if real:
-        splits = ('test',)
-    bias = runs['baseline'].data.bias[0]
-    columns = {name: f'splits.{name}.auc.value' for name in splits}
-    if real:
-        split = runs['baseline'].evaluate.probe_split or 'test'
-        columns['worst group AUC'] = f'splits.{split}.groups.{bias}.worst_auc.auc.value'
-        if split == 'test':  # elsewhere the rows have chosen the threshold
-            columns['odds gap'] = f'splits.test.groups.{bias}.equalised_odds_gap'
-    columns['linear probe'] = f'probes.{bias}.linear.auc'
-    columns['mlp probe'] = f'probes.{bias}.mlp.auc'
-    if not real and variant != 'cameras':
-        columns['shift, pp'] = 'insertion.ruler.mean_abs'
-    return kinds.compare(
-        runs,
-        seeds=(2, 3, 4, 5, 6),  # 0 and 1 were used to choose the settings
-        reference='baseline',
-        ceiling='' if real else 'oracle',
-        columns=tuple(columns.items()),
-        drawn=splits,
-        order=tuple(
-            name
-            for name in ('oracle', 'baseline', 'resample', 'group_dro', *UNLEARNING)
-            if name in runs
-        ),
+    plain = method in ('', 'baseline', 'resample')
+    config = configs.train(
+        'baseline' if plain else configs.plugin('objectives', method, bias=bias),
+        data=configs.plugin('data', source, **data),
+        model=configs.plugin('models', 'mobilenet', padding='tf'),
     )
-
-
-def compare_finetuning(variant: str = '') -> configs.Config:
-    """Kind 'compare' over fine-tuning on ISIC 2017 (give config.root and config.pretrained).
-
-        ''      three classes: from scratch, a new head alone, all weights
-        FLAG    melanoma: every method against the flag ruler, ink, dark_corner or hair
-
-    Raises:
-        ValueError: unknown variant.
-    """
-    if variant not in ('', *FLAGS):
-        raise ValueError(f'unknown flag {variant!r}: choose one of {", ".join(FLAGS)}')
-    test = 'splits.test'
-    if variant:
-        runs = {name: finetuning(f'{name}_{variant}') for name in METHODS}
-        group = f'{test}.groups.{variant}'
-        columns = {
-            'test AUC': f'{test}.auc.value',
-            **{k: f'{group}.values.{k}.auc.value' for k in ('absent', 'present')},
-            'worst group AUC': f'{group}.worst_auc.auc.value',
-            'odds gap': f'{group}.equalised_odds_gap',
-            'linear probe': f'probes.{variant}.linear.auc',
-            'mlp probe': f'probes.{variant}.mlp.auc',
-        }
-        drawn = ('test AUC', 'absent', 'present')
-    else:
-        runs = {name: finetuning(name.replace('all', '')) for name in ('scratch', 'head', 'all')}
-        classes = f'{test}.classes'
-        columns = {
-            'melanoma': f'{classes}.melanoma.auc.value',
-            'seborrheic keratosis': f'{classes}.seborrheic_keratosis.auc.value',
-            'mean': f'{test}.mean_auc.value',
-            'accuracy': f'{test}.accuracy.value',
-            'ECE': f'{test}.ece',
-            'validation mean': 'splits.val.mean_auc.value',
-        }
-        drawn = ('melanoma', 'seborrheic keratosis', 'mean')
-    return kinds.compare(
-        runs,
-        seeds=(0, 1, 2),
-        reference='baseline' if variant else 'scratch',
-        columns=tuple(columns.items()),
-        drawn=drawn,
-        order=tuple(runs),
+    config.data.update(image_size=160, batch_size=32, mean=(128 / 255,) * 3, std=(128 / 255,) * 3)
+    config.data.bias = (bias,) if bias else ()
+    config.data.augment_host = ('affine', 'colour')
+    config.model.update(dropout=0.2, frozen_norm=True, pretrained=WEIGHTS, leave_out=('head',))
+    config.train.update(epochs=10, ema=0.99, head_first=True, evaluate_every=2.0)
+    config.evaluate.tta = True
+    config.optimizer.update(
+        learning_rate=0.01, momentum=0.9, weight_decay=1e-4, clip=1.0, schedule='cosine', warmup=0.1
     )
+    config.objective.label_smoothing = 0.05
+    if method:
+        config.data.image_size, config.train.epochs = 128, 6
+        config.optimizer.update(learning_rate=4e-4, clip=0.0)
+        config.objective.update(GENTLE.get(method, {}))
+    if method == 'resample':
+        config.data.sampling = 'group'
+    return config

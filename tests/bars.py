@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 PROBE, SHIFT = 'linear probe', 'shift, pp'
-# Columns of `recipes.compare_unlearning`: method -> column -> bar.
+# Columns of configs/compare_unlearning.py: method -> column -> bar.
 LEVELS = {
     'oracle': {'plain': ('>=', 0.85)},
     'baseline': {

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from skinjax import recipes
+from skinjax import experiments
 from tests import bars
 from tests.helpers import ROOT, command, environment
 
@@ -65,7 +65,7 @@ def test_one_value_beyond_its_bar_is_named(method, column, value, line):
 
 
 def test_every_bar_is_a_column_of_the_study():
-    study = recipes.compare_unlearning()
+    study = experiments.load('skinjax:compare_unlearning')
     for methods in (bars.LEVELS, bars.DIFFERENCES):
         assert set(methods) <= set(study.runs)
         for columns in methods.values():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from skinjax import config as configs
-from skinjax import kinds, recipes, rundir
+from skinjax import experiments, kinds, recipes, rundir
 
 
 def test_a_typo_names_the_near_miss():
@@ -125,7 +125,7 @@ def test_claim(tmp_path):
         (lambda: recipes.unlearning('clgr'), ()),
         (lambda: kinds.purify('folder'), ()),
         (lambda: configs.evaluate('folder'), ()),
-        (lambda: recipes.compare_unlearning(), ('runs', 'clgr')),
+        (lambda: experiments.load('skinjax:compare_unlearning'), ('runs', 'clgr')),
     ],
     ids=['train', 'purify', 'evaluate', 'compare'],
 )

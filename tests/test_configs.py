@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from skinjax import config as configs
-from skinjax import recipes, rundir
+from skinjax import experiments, recipes, rundir
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / 'configs').glob('*.py'))
@@ -45,9 +45,12 @@ def test_variants_resolve(method, variant):
     assert (config.data.name == 'isic2017') == variant.startswith('isic2017')
 
 
-@pytest.mark.parametrize('variant', recipes.COMPARISONS)
+STUDY = ROOT / 'configs' / 'compare_unlearning.py'
+
+
+@pytest.mark.parametrize('variant', load(STUDY).VARIANTS)
 def test_comparisons_differ_in_the_method_alone(variant):
-    config = configs.resolve(recipes.compare_unlearning(variant))
+    config = configs.resolve(experiments.load(f'skinjax:compare_unlearning:{variant}'))
     base = configs.to_json(config.runs.baseline)
     for name, run in config.runs.items():
         changed = rundir.differences(base, configs.to_json(run))

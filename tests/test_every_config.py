@@ -42,10 +42,11 @@ def load(path: Path) -> Any:
 FILES = {path.stem: path for path in sorted((ROOT / 'configs').glob('*.py'))}
 SOURCES = ('isic2017', 'folder', 'prepared')  # of real data, which have a fixture each
 KINDS = ('train', 'compare')  # of the files that run by themselves
+STUDIES = load(FILES['compare_unlearning']).VARIANTS
 VARIANTS = {  # besides ''; a comparison runs CLGR in all of its variants
-    'clgr': tuple(name for name in recipes.VARIANTS if name not in recipes.COMPARISONS),
+    'clgr': tuple(name for name in recipes.VARIANTS if name not in STUDIES),
     'double': ('lntl_tabe',),
-    'compare_unlearning': recipes.COMPARISONS[1:],
+    'compare_unlearning': STUDIES[1:],
     'compare_finetuning': ('ruler',),
     'compare_purification': ('hair', 'isic2017'),
     'compare_balancing': ('isic2017',),
@@ -54,6 +55,7 @@ VARIANTS = {  # besides ''; a comparison runs CLGR in all of its variants
     'weighting': ('ce_ldam_drw',),
     'segment': ('isic2017', 'folder', 'full'),
     'inpaint': ('folder',),
+    'finetune': ('clgr_folder',),
     'finetune_isic2017': (*recipes.PLAIN_FINETUNING[1:], 'clgr_dark_corner'),
 }
 FOLDERS = {('segment', 'folder'): 'masks', ('inpaint', 'folder'): 'purified'}  # their fixtures

@@ -60,7 +60,12 @@ def test_a_name_has_the_work_directory_of_its_file():
         (['--config=configs/nothing.py'], "no file 'configs/nothing.py'; skinjax:NAME finds"),
         (['--config=configs/clg.py'], 'did you mean configs/clgr.py?'),
         (['--config=skinjax:clg:isic2017'], 'did you mean clgr?'),
-        (['--config=configs/clgr.py', '--config.optimizer.lerning_rate=1'], 'learning_rate'),
+        (
+            ['--config=configs/clgr.py', '--config.optimizer.lerning_rate=1'],
+            "the config has no field 'optimizer.lerning_rate'; known: 'clip'",
+        ),
+        (['--config=configs/clgr.py:oracle', '--config.optimizer.lerning_rate=1'], 'learning_rate'),
+        (['--config=skinjax:generate', '--config.count=40'], "no field 'count'; known: 'beside', "),
         (['--config=configs/clgr.py:isic2021'], "py:isic2021: unknown variant 'isic2021' of clgr"),
         (['--config=configs/clgr.py:mclass'], 'py:mclass: mclass is only tested on: judge a'),
         (['--config=configs/inspect.py:ham1000'], "did you mean 'ham10000'?"),

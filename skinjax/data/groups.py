@@ -204,7 +204,8 @@ def check_splits(
     train = dataset.splits['train']
     if config.batch_size > len(train):
         raise ValueError(
-            f'data.batch_size={config.batch_size} is more than the {len(train)} training rows'
+            f'data.batch_size={config.batch_size} is more than the {len(train)} training rows: set '
+            f'--config.data.batch_size={1 << max(len(train).bit_length() - 2, 0)}'
         )
 
 

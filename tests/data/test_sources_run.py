@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from skinjax import config as configs
-from skinjax import evaluate, recipes, train
+from skinjax import evaluate, experiments, recipes, train
 from tests.data import layouts
 from tests.data.test_sources import ABOUTS
 from tests.helpers import ROOT, shrink
@@ -71,7 +71,7 @@ def test_configs_choose_a_source_by_its_name(name):
         assert config.objective.bias == about.bias
         other = recipes.unlearning('lntl', f'{name}_sex')
         assert (other.data.name, other.objective.bias) == (name, 'sex')
-        assert recipes.compare_unlearning(name).runs.tabe.data.name == name
+        assert experiments.load(f'skinjax:compare_unlearning:{name}').runs.tabe.data.name == name
     assert configs.resolve(recipes.unlearning('baseline', name)).data.name == name
 
 
