@@ -214,8 +214,14 @@ def method_of(variant: str) -> tuple[str, str]:
     return (found[0], variant[len(found[0]) + 1 :]) if found else ('', variant)
 
 
-def finetuned(source: str, method: str = '', bias: str = '', **data: Any) -> configs.Config:
-    """MobileNetV2 with ImageNet weights on a data set: first a new head, then all weights.
+def finetuned(
+    source: str,
+    method: str = '',
+    bias: str = '',
+    network: dict[str, Any] | None = None,
+    **data: Any,
+) -> configs.Config:
+    """A network with ImageNet weights on a data set: first a new head, then all weights.
 
     Args:
         source: one of skinjax/data.
@@ -223,18 +229,22 @@ def finetuned(source: str, method: str = '', bias: str = '', **data: Any) -> con
             which would make the push on the encoder as large as its gradient; '' for the best
             classifier.
         bias: what the method is for.
+        network: another one than MobileNetV2, from `configs.plugin`; its weights are those of
+            torchvision or timm, and are named in model.pretrained.
         data: fields of the source.
     """
     plain = method in ('', 'baseline', 'resample')
     config = configs.train(
         'baseline' if plain else configs.plugin('objectives', method, bias=bias),
         data=configs.plugin('data', source, **data),
-        model=configs.plugin('models', 'mobilenet', padding='tf'),
+        model=network or configs.plugin('models', 'mobilenet', padding='tf'),
     )
-    config.data.update(image_size=160, batch_size=32, mean=(128 / 255,) * 3, std=(128 / 255,) * 3)
-    config.data.bias = (bias,) if bias else ()
+    config.data.update(image_size=160, batch_size=32, bias=(bias,) if bias else ())
     config.data.augment_host = ('affine', 'colour')
-    config.model.update(dropout=0.2, frozen_norm=True, pretrained=WEIGHTS, leave_out=('head',))
+    config.model.update(dropout=0.2, frozen_norm=True, leave_out=('head',))
+    if not network:
+        config.data.mean = config.data.std = (128 / 255,) * 3
+        config.model.pretrained = WEIGHTS
     config.train.update(epochs=10, ema=0.99, head_first=True, evaluate_every=2.0)
     config.evaluate.tta = True
     config.optimizer.update(

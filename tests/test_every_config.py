@@ -68,7 +68,7 @@ JUDGED = {  # by task: folder of tables, and a figure of each split
 RANGES = {'auc': (0, 1), 'mean_auc': (0, 1), 'jaccard': (0, 1), 'psnr_hole': (1, 60)}
 RANGES['kid'] = (-1000, 1000)
 WHOLE = ('', 'head')  # variants that keep their network: the others differ in data and strengths
-LIGHT = ('balance_isic2017',)  # files with the network of another
+LIGHT = ('balance_isic2017', 'finetune')  # files with the network of another
 SLOW = {  # variants that take the same paths as others
     ('weighting', ''),
     ('compare_unlearning', 'cameras'),
