@@ -55,34 +55,48 @@ def load(
     """
     check_options(config)
     dataset = build(config, seed)
+    info = dict(dataset.info)
+    dataset, cached = _read(dataset, config, info)
+    dataset = _looked_at(dataset, config, info)
+    if config.folds:
+        dataset = refold(dataset, config.folds, config.fold, seed)
+    dataset = _with_training_rows(dataset, config, seed, cached, info)
+    check_splits(dataset, config, training=training, classify=classify)
+    check_no_leak(dataset.splits)
+    if 'train' in dataset.splits:
+        info['association'] = associations(dataset.splits['train'])
+    return dataclasses.replace(dataset, info=info)
+
+
+def _read(dataset: DataSet, config: Any, info: dict[str, Any]) -> tuple[DataSet, bool]:
+    """The data set whose images are edited and kept in memory as asked for; whether they fit."""
     if config.purify:
         from skinjax import editing
 
         dataset = editing.edited_data(dataset, editing.named(config.purify))
-    info = dict(dataset.info)
-    if config.purify and config.insert:
-        note = f'{config.insert!r} is inserted into training images that {config.purify!r} (data.'
-        _note(info, f'{note}purify) has changed before, and does not change again')
-    splits = dict(dataset.splits)
-    fits = False
-    if config.cache:
-        note = too_large(splits, config.image_size)
-        fits = not note
-        if fits:
-            splits = {name: records.cached() for name, records in splits.items()}
-        else:
-            _note(info, note)
-    dataset = dataclasses.replace(dataset, splits=splits)
-    dataset = _looked_at(dataset, config, info)
-    if config.folds:
-        dataset = refold(dataset, config.folds, config.fold, seed)
+        if config.insert:
+            note = f'{config.insert!r} is inserted into training images that {config.purify!r} '
+            _note(info, f'{note}(data.purify) has changed before, and does not change again')
+    if not config.cache:
+        return dataset, False
+    if note := too_large(dataset.splits, config.image_size):
+        _note(info, note)
+        return dataset, False
+    splits = {name: records.cached() for name, records in dataset.splits.items()}
+    return dataclasses.replace(dataset, splits=splits), True
+
+
+def _with_training_rows(
+    dataset: DataSet, config: Any, seed: int, cached: bool, info: dict[str, Any]
+) -> DataSet:
+    """The data set with other training labels, more or fewer training rows, as asked for."""
     if config.label_noise:
         dataset, facts = label_noise.with_flipped(dataset, config.label_noise, seed)
         info['label_noise'] = facts
         wrong = sum(facts['flipped'].values())
         _note(info, f'{wrong} of {facts["rows"]} training labels are wrong on purpose')
     if any(config[field] for field in mixing.FIELDS):
-        dataset, info['mixed'] = mixing.with_more(dataset, config, cache=fits)
+        dataset, info['mixed'] = mixing.with_more(dataset, config, cache=cached)
         _note(info, *mixing.remarks(config))
     if config.only:
         dataset = mixing.reduced(dataset, config.only)
@@ -90,11 +104,7 @@ def load(
             info['mixed'] = {config.only: info['mixed'][config.only]}
     if config.skew_artefact:
         dataset, info['skewed'] = with_skew(dataset, config)
-    check_splits(dataset, config, training=training, classify=classify)
-    check_no_leak(dataset.splits)
-    if 'train' in dataset.splits:
-        info['association'] = associations(dataset.splits['train'])
-    return dataclasses.replace(dataset, info=info)
+    return dataset
 
 
 def _looked_at(dataset: DataSet, config: Any, info: dict[str, Any]) -> DataSet:
