@@ -120,3 +120,29 @@ def test_the_table_of_experiments_is_that_of_the_docstrings():
     assert text == experiments.table(), 'python -m skinjax.experiments > configs/README.md'
     rows = re.findall(r'^\| \[(\w+)\]\((\w+\.py)\) \|', text, re.M)
     assert rows == [(name, f'{name}.py') for name in NAMES]
+
+
+def test_an_experiment_is_loaded_as_the_command_line_does(monkeypatch):
+    config = experiments.load('skinjax:clgr:cameras', {'train.epochs': 3, 'data.n_test': 7})
+    known = load(FOLDER / 'clgr.py').get_config('cameras')
+    assert (config.train.epochs, config.data.n_test, known.train.epochs) == (3, 7, 9)
+    known.train.epochs, known.data.n_test = 3, 7
+    assert config.to_dict() == known.to_dict() and config.is_locked
+    monkeypatch.chdir(ROOT)
+    assert (
+        experiments.load('configs/clgr.py').to_dict() == experiments.load('skinjax:clgr').to_dict()
+    )
+
+
+@pytest.mark.parametrize(
+    ('name', 'fields', 'text'),
+    [
+        ('skinjax:clg', {}, r'did you mean clgr\?$'),
+        ('skinjax:clgr:isic2021', {}, "unknown variant 'isic2021' of clgr"),
+        ('skinjax:clgr', {'train.epoch': 1}, "did you mean 'epochs'"),
+        ('skinjax:clgr', {'objective.name': 'tabe'}, "made for 'tabe'"),
+    ],
+)
+def test_what_cannot_be_loaded_is_told(name, fields, text):
+    with pytest.raises(ValueError, match=text):
+        experiments.load(name, fields)

@@ -5,7 +5,7 @@ import base64
 import numpy as np
 import pytest
 
-from skinjax import figures, metrics, report
+from skinjax import figures, metrics, notebook, report
 from skinjax.engine.writer import MetricWriter, write_json
 from skinjax.predictions import Predictions
 
@@ -52,3 +52,17 @@ def test_a_report_shows_all_and_loads_nothing(opened, path):
 
 def test_a_report_prints(opened, path):
     assert len(base64.b64decode(opened(path).print_page())) > 20_000
+
+
+def test_a_report_in_a_notebook_is_whole_and_its_links_stay_in_it(opened, path, tmp_path):
+    cell = notebook.report(path.parent)._repr_html_()
+    place = tmp_path / 'notebook.html'
+    place.write_text(f'<!DOCTYPE html><title>notebook</title>{cell}', encoding='utf-8')
+    page = opened(place)
+    page.switch_to.frame(page.find_element('css selector', 'iframe'))
+    page.find_elements('css selector', 'nav a')[-1].click()
+    assert page.find_element('css selector', 'h1').text == 'run "1" <b> (train)'
+    assert page.execute_script('return window.scrollY') > 100
+    shown = page.execute_script('return [...document.images].map((one) => one.naturalWidth)')
+    assert len(shown) >= 5 and min(shown) > 50
+    page.switch_to.default_content()
