@@ -229,11 +229,19 @@ def test_a_classifier_is_asked(written, tmp_path):
     found = results['change']['after']['all']
     assert found['n'] == 7 and found['value'] == pytest.approx(np.mean(change), abs=1e-5)
     assert found['mean_abs'] == pytest.approx(np.mean(np.abs(change)), abs=1e-5)
+    switched = [row['call_before'] != row['call_after'] for row in rows]
+    assert found['switched'] == sum(switched)
     by_type = [part for name, part in results['change']['before'].items() if name != 'all']
     assert sum(part['n'] for part in by_type) == 7
     [warning, learned] = results['remarks']
     assert warning == style_report.WARNING and "'train', which it has learned from" in learned
     asked = Classifier(str(tmp_path / 'run'))
+    line = asked.threshold
+    for row in rows:
+        of = {'nevus': lambda p: 1 - p, 'melanoma': lambda p: p}[row['label']]
+        for when in ('before', 'after'):
+            above = of(float(row[f'probability_{when}'])) >= line
+            assert row[f'call_{when}'] == ('nevus', 'melanoma')[above]
     assert asked.remarks(settings(split='plain')) == []
     [small_] = asked.remarks(settings(**{'split': 'plain', 'data.image_size': 16}))
     assert 'images of 16 pixels enlarged to its 32' in small_
@@ -349,8 +357,11 @@ def test_changes_of_what_nothing_else_speaks_against():
     row = {'label': 'nevus', 'ita_before': 60.0, 'ita_after': 0.0}
     reasons = ('', 'change +0.6 is more than 0.5', 'structure 0.1 is below 0.9; change +0.7 is')
     rows = [{**row, 'reason': reason, 'change': 0.1 * k} for k, reason in enumerate(reasons)]
+    for k, one in enumerate(rows):
+        one |= {'call_before': 'nevus', 'call_after': ('nevus', 'melanoma', 'melanoma')[k]}
     found = style_report.summary(rows)['change']['after']['all']
     assert found['n'] == 2 and found['value'] == pytest.approx(0.05)
+    assert found['switched'] == 1
 
 
 def test_types_of_angles():

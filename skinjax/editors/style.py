@@ -122,7 +122,8 @@ def check(config: Any) -> None:
 def _idle(config: Any) -> dict[str, str]:
     """Options that do nothing, and with which others."""
     if config.method == 'original':
-        return dict.fromkeys(('match', 'lesion', 'feather'), "style.method='original'")
+        names = ('match', 'lesion', 'feather', 'transfer.lesion_weight')
+        return dict.fromkeys(names, "style.method='original'")
     if config.method != 'colour':
         return {}
     found = {f'transfer.{name}': "style.method='colour'" for name in style_options.FIELDS}

@@ -20,7 +20,7 @@ from skinjax.models.pooling import GlobalMeanPool
 DEFAULTS = {
     'variant': 'efficientnet_b0',  # one of VARIANTS
     'dropout': 0.2,  # before the main head; B0 and B1 as published, B2 and B3 have 0.3 there
-    'drop_branches': 0.2,  # stochastic depth: the rate towards the last block
+    'stochastic_depth': 0.2,  # the rate of dropped branches, towards the last block
 }
 
 NAMES = {
@@ -179,4 +179,4 @@ def build(config) -> EfficientNet:
         ValueError: unknown variant or dtype.
     """
     variant = one_of('model.variant', config.variant, VARIANTS)
-    return EfficientNet(*VARIANTS[variant], config.drop_branches, Options.read(config))
+    return EfficientNet(*VARIANTS[variant], config.stochastic_depth, Options.read(config))

@@ -11,6 +11,8 @@ boundary     what is new in the steps across the lesion's outline: see `boundary
 novelty      mean squared error (pixels 0 to 1) to the nearest image of the training set
 probability_before, probability_after, change
              what a frozen classifier gives the image's class, and the difference
+call_before, call_after
+             the class that it calls the image
 """
 
 from collections.abc import Mapping
@@ -25,8 +27,8 @@ from skinjax import quality, skin
 Image = UInt8[np.ndarray, '_ _ 3']
 Mask = Bool[np.ndarray, '_ _']
 
-# How each was found is in docs/style.md. nan and what is not measured is not judged, but for the
-# skin of a styled image.
+# How each was found is in docs/style.md. What is not measured is not judged; what was to be and
+# came out as nan is refused, but where the limit lets all pass.
 DEFAULTS: dict[str, Any] = {
     'least_structure': 0.9,
     'ita_tolerance': 5.0,  # degrees
@@ -37,7 +39,7 @@ DEFAULTS: dict[str, Any] = {
 RANGES = {
     'least_structure': (-1.0, 1.0),
     'ita_tolerance': (0.0, 180.0),
-    'most_boundary': (0.0, np.inf),
+    'most_boundary': (0.0, 1e9),  # JSON, which configs are written as, has no infinity
     'most_change': (0.0, 1.0),
     'least_novelty': (0.0, 1.0),
 }
@@ -86,8 +88,8 @@ def structure(before: Image, after: Image, mask: Mask) -> float:
     """SSIM of the luminance inside the lesion, of mean 0 and deviation 1 there in both images.
 
     So neither tone nor contrast counts, but what can be seen: lesions that lose their detail, or
-    gain what they did not have. nan without a lesion, or where the original has the same luminance
-    everywhere.
+    gain what they did not have: 0 where one of them has the same luminance everywhere, 1 where both
+    have. nan without a lesion.
 
     Raises:
         ValueError: images or mask of different sizes.
@@ -95,10 +97,10 @@ def structure(before: Image, after: Image, mask: Mask) -> float:
     _same_size(before, after, mask)
     if not mask.any():
         return float('nan')
-    planes = [_standardised(image, mask) for image in (before, after)]
-    if planes[0] is None:
-        return float('nan')
-    return 0.0 if planes[1] is None else quality.ssim(planes[1], planes[0], mask)
+    was, now = (_standardised(image, mask) for image in (before, after))
+    if was is None or now is None:
+        return float(was is now)
+    return quality.ssim(now, was, mask)
 
 
 def _same_size(before: Image, after: Image, mask: Mask) -> None:
@@ -167,15 +169,21 @@ def reasons(found: Mapping[str, Any], limits: Any) -> list[str]:
         limits: as DEFAULTS.
     """
     told = []
-    if found['structure'] < limits.least_structure:
+    if np.isnan(found['structure']):
+        if limits.least_structure > RANGES['least_structure'][0]:
+            told.append('structure is unknown: there is no lesion')
+    elif found['structure'] < limits.least_structure:
         told.append(f'structure {found["structure"]:.3f} is below {limits.least_structure:g}')
     if np.isnan(found['ita_after']):
         told.append('no skin is found in the styled image')
     elif found['ita_error'] > limits.ita_tolerance:
         told.append(f'ita {found["ita_after"]:.1f} is {found["ita_error"]:.1f} degrees off')
-    if found['boundary'] > limits.most_boundary:
+    if np.isnan(found['boundary']):
+        if limits.most_boundary < RANGES['most_boundary'][1]:
+            told.append('boundary is unknown: the lesion has no outline')
+    elif found['boundary'] > limits.most_boundary:
         told.append(f'boundary {found["boundary"]:.3f} is above {limits.most_boundary:g}')
-    if abs(found.get('change', 0.0)) > limits.most_change:
+    if not abs(found.get('change', 0.0)) <= limits.most_change:
         told.append(f'change {found["change"]:+.3f} is more than {limits.most_change:g}')
     if found.get('novelty', np.inf) < limits.least_novelty:
         told.append(f'novelty {found["novelty"]:.2g} is below {limits.least_novelty:g}')

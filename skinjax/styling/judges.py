@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 
 from skinjax import config as configs
 from skinjax import memorisation, rundir, tasks
@@ -60,8 +60,10 @@ class Judges:
         if found and self._classifier:
             batch = self._config.batch_size
             chances = [self._classifier(shown, names, batch) for shown in (before, after)]
-            for one, old, new in zip(found, *(c.tolist() for c in chances), strict=True):
+            for one, *pair in zip(found, *chances, strict=True):
+                (old, was), (new, now) = pair
                 one |= {'probability_before': old, 'probability_after': new, 'change': new - old}
+                one |= {'call_before': was, 'call_after': now}
         return found
 
 
@@ -104,9 +106,11 @@ class Classifier:
         task = configs.task_of('objectives', trained.objective.name)
         if task != configs.CLASSIFICATION:
             raise ValueError(f'config.classifier: {run} is a run of {task}: give a classifier')
-        known = rundir.read_results(Path(run)).get('data', {}).get('classes')
+        results = rundir.read_results(Path(run))
+        known = results.get('data', {}).get('classes')
         if not known:
             raise ValueError(f'config.classifier: {run} is not finished: run its config to the end')
+        self.threshold = (results.get('threshold') or {}).get('value', 0.5)
         self.classes, self.size, self._data = tuple(known), trained.data.image_size, trained.data
         self._purify = trained.data.purify or trained.evaluate.purify
         data = DataSet(trained.data.name, self.classes, {}, {})
@@ -146,16 +150,24 @@ class Classifier:
 
     def __call__(
         self, shown: Sequence[Image], names: Sequence[str], batch: int
-    ) -> Float[np.ndarray, ' n']:
-        """The probability that each image gets for its class; `batch` images are seen at once."""
+    ) -> list[tuple[float, str]]:
+        """The probability that each image gets for its class, and the class that it is called.
+
+        Two classes are called by the threshold of the run, more by the greatest probability.
+        `batch` images are seen at once.
+        """
         found = []
         for start in range(0, len(shown), batch):
             part = [images.fit(image, self.size) for image in shown[start : start + batch]]
             padded = np.zeros((batch, self.size, self.size, 3), np.uint8)
             padded[: len(part)] = part
-            scores = np.asarray(self._score(self._variables, padded)['scores'])[: len(part)]
-            if len(self.classes) == 2:
-                scores = np.concatenate([1 - scores, scores], axis=1)
-            found.append(scores)
+            found.append(np.asarray(self._score(self._variables, padded)['scores'])[: len(part)])
+        scores = np.concatenate(found)
+        if len(self.classes) == 2:
+            called = (scores[:, 0] >= self.threshold).astype(int)
+            scores = np.concatenate([1 - scores, scores], axis=1)
+        else:
+            called = scores.argmax(axis=1)
         columns = [self.classes.index(name) for name in names]
-        return np.concatenate(found)[np.arange(len(names)), columns].astype(np.float64)
+        chances = scores[np.arange(len(names)), columns].astype(np.float64)
+        return [(p, self.classes[k]) for p, k in zip(chances.tolist(), called, strict=True)]

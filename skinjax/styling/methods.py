@@ -32,7 +32,7 @@ Run = Callable[[Sequence[Image], Sequence[Region], Sequence[Photo]], list[tuple[
 def resolved(config: Any) -> dict[str, Any]:
     """What `config.transfer` means: the values of all its options; none where nothing uses them.
 
-    The preset of the method 'original' is the published one.
+    The preset of the method 'original' is the published one; it knows no lesions.
 
     Args:
         config: options of the editor 'style'.
@@ -42,7 +42,8 @@ def resolved(config: Any) -> dict[str, Any]:
     """
     if config.method not in PRESETS:
         return {}
-    return style_options.resolved(config.transfer, PRESETS[config.method])
+    found = style_options.resolved(config.transfer, PRESETS[config.method])
+    return {**found, 'lesion_weight': 1.0} if config.method == 'original' else found
 
 
 def transferred(config: Any) -> Run:

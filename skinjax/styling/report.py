@@ -80,8 +80,8 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
     measures    of all made images: number, mean and quantiles
     skin_types  type by typology angle -> images that are used, before and after
     change      type before, and type after -> what a classifier gives the class, after less before:
-                number, mean with its bootstrap interval, mean size; over the images that are used
-                or rejected for it alone
+                number, mean with its bootstrap interval, mean size, how many are called
+                otherwise; over the images that are used or rejected for it alone
     remarks     what to bear in mind
     """
     used = [row for row in rows if not row['reason']]
@@ -138,12 +138,14 @@ def _changes(rows: Sequence[Row], by: str) -> dict[str, Any]:
     """The change of a prediction, by the skin type of the angle `by`."""
     judged = [row for row in rows if row.get('change') is not None and _apart_from_change(row)]
     known, kind = column(judged, 'change'), np.array(types(column(judged, by)))
+    switched = np.array([row.get('call_before') != row.get('call_after') for row in judged])
     found = {}
     for name in (*skin.TYPES, 'all'):
-        values = known[kind == name] if name != 'all' else known
-        if len(values):
-            mean_abs = float(np.abs(values).mean())
-            found[name] = {'n': len(values), **bootstrap_mean(values), 'mean_abs': mean_abs}
+        mine = kind == name if name != 'all' else np.full(len(judged), True)
+        if mine.any():
+            found[name] = {'n': int(mine.sum()), **bootstrap_mean(known[mine])}
+            found[name]['mean_abs'] = float(np.abs(known[mine]).mean())
+            found[name]['switched'] = int(switched[mine].sum())
     return found
 
 
@@ -177,8 +179,15 @@ def draw(
     _sheet(workdir, 'contact_sheet', workdir, contents, rows, used, known)
     own = [rows[k] for k in used]
     angles = {when: column(own, f'ita_{when}') for when in ('before', 'after')}
-    drawn = figures.distribution_figure(angles, 'ITA of the skin, degrees', 36, '', 120.0, -60.0)
-    write_atomic(workdir / 'figures' / 'ita.png', drawn)
+    write_atomic(workdir / 'figures' / 'ita.png', _histogram(angles))
+
+
+def _histogram(angles: Mapping[str, Float[np.ndarray, ' n']]) -> bytes:
+    """Shares of images for every 5 degrees; 90 and more, which bluish skin has, are shown too."""
+    known = np.concatenate([*angles.values(), (-60.0, 100.0)])
+    low, top = 5 * np.floor(np.nanmin(known) / 5), 5 * np.ceil(np.nanmax(known) / 5)
+    bins, label = round((top - low) / 5), 'ITA of the skin, degrees'
+    return figures.distribution_figure(angles, label, bins, '', float(top), float(low))
 
 
 def _losses(curves: Sequence[Mapping[str, Any]]) -> bytes:

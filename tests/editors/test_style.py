@@ -128,6 +128,10 @@ def test_errors_of_examples():
         ),
         ({'method': 'original', 'style': 'x', 'match': 'reinhard'}, 'style.match does nothing'),
         ({'method': 'original', 'style': 'x', 'lesion': 'keep'}, 'style.lesion does nothing'),
+        (
+            {'method': 'original', 'style': 'x', 'transfer': {'lesion_weight': 4.0}},
+            "style.transfer.lesion_weight does nothing with style.method='original'",
+        ),
     ],
 )
 def test_options(fields, message):

@@ -36,6 +36,17 @@ SMALL: dict[str, Callable[[Options], Any]] = {
     'mobilenet': lambda o: mobilenet.MobileNetV2(options=o),
     'lesion_cnn': lambda o: lesion_cnn.LesionCNN(options=o),
 }
+# Variants that torchvision has, under the same names.
+TORCHVISION: dict[str, tuple[str, ...]] = {
+    'resnet': (
+        'resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnext50_32x4d', 'resnext101_32x8d',
+    ),
+    'densenet': ('densenet121', 'densenet161'),
+    'vgg': ('vgg16', 'vgg16_bn'),
+    'inception': ('inception_v3',),
+    'efficientnet': tuple(f'efficientnet_b{i}' for i in range(4)),
+    'mobilenet': ('mobilenet_v2',),
+}  # fmt: skip
 SIDES = {'inception': 96, 'lesion_cnn': 224}  # of images, where 32 pixels do not do
 
 

@@ -1,5 +1,6 @@
 """Weights of torchvision, timm and TensorFlow, of earlier runs, and what is refused."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,12 @@ from skinjax.models import naming, pretrained
 from skinjax.models.classifier import Classifier
 from skinjax.models.tensor_files import Tensor, open_tensors
 from tests.helpers import ISIC2017
+from tests.models import small
 
 torch = pytest.importorskip('torch')
 WEIGHTS = ISIC2017.parents[1] / 'weights' / 'mobilenet_v2_1.0_224_dequantised_f32.npz'
 
-NETWORKS = (
-    'resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnext50_32x4d', 'resnext101_32x8d',
-    'densenet121', 'densenet161', 'vgg16', 'vgg16_bn', 'inception_v3', 'efficientnet_b0',
-    'efficientnet_b1', 'efficientnet_b2', 'efficientnet_b3', 'mobilenet_v2',
-)  # fmt: skip
+NETWORKS = tuple(itertools.chain(*small.TORCHVISION.values()))
 NOTHING = Tensor((), lambda: np.zeros(()))
 
 

@@ -92,18 +92,6 @@ def test_rematerialisation_of_a_whole_network_changes_no_gradient():
         assert sides.distance(again[key], value) < 1e-5, key
 
 
-VARIANTS = {
-    'resnet': (
-        'resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnext50_32x4d', 'resnext101_32x8d',
-    ),
-    'densenet': ('densenet121', 'densenet161'),
-    'vgg': ('vgg16', 'vgg16_bn'),
-    'inception': ('inception_v3',),
-    'efficientnet': tuple(f'efficientnet_b{i}' for i in range(4)),
-    'mobilenet': ('mobilenet_v2',),
-}  # fmt: skip
-
-
 def published(family: str, variant: str) -> Any:
     """torchvision's network, without memory for weights."""
     more = {'aux_logits': False, 'init_weights': False} if family == 'inception' else {}
@@ -112,7 +100,8 @@ def published(family: str, variant: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ('family', 'variant'), [(family, v) for family, names in VARIANTS.items() for v in names]
+    ('family', 'variant'),
+    [(family, v) for family, names in small.TORCHVISION.items() for v in names],
 )
 def test_published_networks_have_our_names_and_shapes(family, variant):
     twin = published(family, variant)
@@ -122,7 +111,7 @@ def test_published_networks_have_our_names_and_shapes(family, variant):
     assert {slot.name: slot.foreign_shape for slot in slots} == want
 
 
-@pytest.mark.parametrize('family', VARIANTS)
+@pytest.mark.parametrize('family', small.TORCHVISION)
 def test_dropout_is_that_of_torchvision(family):
     defaults = configs.find('models', family).DEFAULTS
     twin = published(family, defaults['variant'])

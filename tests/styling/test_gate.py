@@ -67,7 +67,9 @@ def test_structure_falls_with_what_is_lost_or_gained():
         )
     ]
     assert found[0] < 0.9 and found[1] < 0.5 and found[2] < -0.8 and found[3] == 0
-    assert np.isnan(style_gate.structure(grey(0 * texture + 50), before, DISK))
+    flat, other = (grey(0 * texture + value) for value in (50, 30))
+    assert style_gate.structure(flat, before, DISK) == 0
+    assert style_gate.structure(flat, other, DISK) == 1
     assert np.isnan(style_gate.structure(before, before, np.zeros_like(DISK)))
 
 
@@ -149,9 +151,12 @@ def test_the_limits_stand_between_good_and_spoilt_images():
         'ISIC 2017': photographs('isic2017', 200),
         'HAM10000': photographs('ham10000', 200),
     }
-    rng, found = np.random.default_rng(0), defaultdict(list)
+    rng, found, skinless = np.random.default_rng(0), defaultdict(list), Counter()
     for source, pairs in sources.items():
         for image, mask in pairs:
+            if not len(skin.skin_pixels(image, mask)):
+                skinless[source] += 1
+                continue
             asked = skin.TYPES[('III', 'IV', 'V', 'VI')[rng.integers(4)]]
             good = recolour.recolour(image, mask, float(rng.uniform(*asked)))
             shift = recolour.recolour(image, mask, float(rng.uniform(*asked)), lesion='shift')
@@ -162,6 +167,7 @@ def test_the_limits_stand_between_good_and_spoilt_images():
             }.items():
                 one = style_gate.measure(image, made, mask > 0, asked)
                 found[source, name].append((one, bool(style_gate.reasons(one, LIMITS))))
+    assert max(skinless.values(), default=0) <= 6, skinless
     for (source, name), images_ in found.items():
         refused = np.mean([bad for _, bad in images_])
         cells = [
@@ -213,16 +219,27 @@ GOOD = {
     ('fields', 'reason'),
     [
         ({}, []),
-        ({'structure': np.nan, 'boundary': np.nan}, []),
+        ({'structure': np.nan}, ['structure is unknown: there is no lesion']),
+        ({'boundary': np.nan}, ['boundary is unknown: the lesion has no outline']),
         ({'structure': 0.5}, ['structure 0.500 is below 0.9']),
         ({'ita_error': 6.25}, ['ita 12.0 is 6.2 degrees off']),
         ({'boundary': 1.5}, ['boundary 1.500 is above 0.3']),
         ({'change': -0.625}, ['change -0.625 is more than 0.5']),
+        ({'change': np.nan}, ['change +nan is more than 0.5']),
         ({'novelty': 0.0001}, ['novelty 0.0001 is below 0.001']),
     ],
 )
 def test_reasons(fields, reason):
     assert style_gate.reasons(GOOD | fields, LIMITS) == reason
+
+
+def test_limits_that_let_all_pass_let_the_unknown_pass():
+    unknown = GOOD | {'structure': np.nan, 'boundary': np.nan}
+    limits = LIMITS.copy_and_resolve_references()
+    limits.least_structure, limits.most_boundary = -1.0, 1e9
+    style_gate.check(limits)
+    assert len(style_gate.reasons(unknown, LIMITS)) == 2
+    assert style_gate.reasons(unknown, limits) == []
 
 
 @pytest.mark.parametrize(

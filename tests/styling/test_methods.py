@@ -35,7 +35,8 @@ def test_what_the_options_mean():
     found = methods.resolved(config('original', steps=300, bn='running'))
     assert (found['preset'], found['steps'], found['bn']) == ('published', 300, 'running')
     assert found['init'] == 'style' and found['norm'] == 'report'
-    assert methods.resolved(config('original', preset='default'))['steps'] == 300
+    found = methods.resolved(config('original', preset='default'))
+    assert found['steps'] == 300 and found['lesion_weight'] == 1  # it is told of no lesion
 
 
 def spoilt(image):

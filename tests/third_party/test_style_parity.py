@@ -20,13 +20,21 @@ from skinjax.styling import transfer as st  # noqa: E402
 from skinjax.styling.options import DEFAULTS, PUBLISHED  # noqa: E402
 from third_party.torch_baselines import style as theirs  # noqa: E402
 
-SIDE, BATCH, STEPS = 32, 2, 4
+SIDE, BATCH, STEPS, DRAWS = 32, 2, 4, 2
 CASES = {
     # Not from the style, as published: there its gradient is rounding, which Adam makes steps of.
     'published': ('lesion_cnn', {**PUBLISHED, 'init': 'content'}),
     'gatys': ('lesion_cnn', {**PUBLISHED, 'bn': 'running', 'norm': 'gatys', 'style_weight': 10.0}),
     'vgg16': ('vgg', contender.STYLES['vgg16']),
 }
+# In parts of the largest value, a few times what was reached in six draws. A rectifier or a maximum
+# within rounding of a tie falls either way; the published normalisation makes much of it, so that
+# the same draw has given 1e-5 and 5e-3 for the worst pixel of its gradient (mean 1e-6 and 6e-5).
+LOSSES = 5e-6
+GRADIENT = {'published': 1e-4, 'gatys': 2e-5, 'vgg16': 1e-5}
+MEAN_GRADIENT = {'published': 3e-4, 'gatys': 2e-6, 'vgg16': 1e-6}
+CURVES = 3e-4  # of losses, over the steps
+PIXELS = {'published': 1e-4, 'gatys': 1e-5, 'vgg16': 3e-4}  # mean difference after them
 
 
 @pytest.fixture(autouse=True, scope='module')
@@ -110,41 +118,58 @@ def far(a: Any, b: Any) -> float:
     return float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-30))
 
 
+@functools.cache
+def gradients(case: str) -> Any:
+    """(variables, aims, images) -> the losses and the gradient of their sum, compiled once."""
+    loop = sides(case, 0)[0]
+
+    def total(variables, aims, image):
+        one = functools.partial(st.losses, loop.network, loop.options, variables)
+        value, terms = jax.vmap(one)(aims, image)
+        return value.sum(), terms
+
+    return jax.jit(jax.value_and_grad(total, 2, has_aux=True))
+
+
 @pytest.mark.parametrize('case', CASES)
-def test_losses_gradients_and_steps_agree(case):
-    """Gradients at a mixture of both images, where no term is 0; steps from the start of the case.
-
-    Adam divides gradients by their size, which makes noise of those that are nearly 0: a few pixels
-    may go the other way. For one of two draws, since a rectifier or a maximum may fall either way.
-    """
+def test_losses_and_gradients_agree(case):
+    """At a mixture of both images, where no term is 0; single pixels in one of the draws."""
     measured = []
-    for seed in range(2):
-        loop, variables, aims, start, stylist = sides(case, seed)
-        mixed = jnp.asarray(0.5 * images(2 * seed) + 0.5 * images(2 * seed + 1))
-
-        def total(image, loop=loop, variables=variables, aims=aims):
-            one = functools.partial(st.losses, loop.network, loop.options, variables)
-            value, terms = jax.vmap(one)(aims, image)
-            return value.sum(), terms
-
-        (_, terms), gradient = jax.jit(jax.value_and_grad(total, has_aux=True))(mixed)
+    for draw in range(DRAWS):
+        _, variables, aims, _, stylist = sides(case, draw)
+        mixed = 0.5 * images(2 * draw) + 0.5 * images(2 * draw + 1)
+        (_, terms), gradient = gradients(case)(variables, aims, jnp.asarray(mixed))
         begin = stylist.image.detach().clone()
         stylist.image.data.copy_(nchw(mixed))
         want = stylist.losses()
         (slope,) = torch.autograd.grad(want['total'].sum(), stylist.image)
         stylist.image.data.copy_(begin)
-        losses = max(far(terms[k], want[k].detach()) for k in want)
-        gradients = far(gradient, slope.permute(0, 2, 3, 1))
+        for name, value in want.items():
+            assert far(terms[name], value.detach()) < LOSSES, name
+        slope = slope.permute(0, 2, 3, 1).numpy()
+        off = np.abs(np.asarray(gradient) - slope) / np.abs(slope).max()
+        measured.append((float(off.mean()), float(off.max())))
+        assert measured[-1][0] < MEAN_GRADIENT[case], measured
+    assert min(worst for _, worst in measured) < GRADIENT[case], measured
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_steps_agree(case):
+    """For one of the draws, from the start of the case: the losses before each step, and the image.
+
+    Adam divides gradients by their size, which makes whole steps of those that are rounding: a few
+    pixels go the other way, and so differ by twice the rate; in other draws by more.
+    """
+    measured = []
+    for draw in range(DRAWS):
+        loop, variables, aims, start, stylist = sides(case, draw)
         state, history = loop.advance(variables, aims, loop.begin(start), STEPS)
         found = [stylist.step() for _ in range(STEPS)]
         curves = max(far(history[k], torch.stack([one[k] for one in found], 1)) for k in history)
         final = stylist.image.detach().permute(0, 2, 3, 1).numpy()
-        off = np.abs(np.asarray(state[0]) - final)
         assert float(np.abs(final - np.asarray(start)).mean()) > 0.01  # it has moved
-        measured.append(
-            {'losses': losses, 'gradients': gradients, 'curves': curves, 'mean': off.mean()}
-        )
-        limits = {'losses': 1e-5, 'gradients': 1e-4, 'curves': 1e-2, 'mean': 3e-3}
-        if all(measured[-1][name] < limit for name, limit in limits.items()):
+        off = float(np.abs(np.asarray(state[0]) - final).mean())
+        measured.append((curves, off))
+        if curves < CURVES and off < PIXELS[case]:
             return
     pytest.fail(f'{case}: {measured}')
