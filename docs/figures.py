@@ -30,7 +30,7 @@ from skinjax.engine.writer import write_atomic
 HERE = Path(__file__).parent / 'figures'
 ENCODING = {'.jpg': (cv2.IMWRITE_JPEG_QUALITY, 85), '.png': (cv2.IMWRITE_PNG_COMPRESSION, 9)}
 NEEDS = {  # what --list and messages say
-    'root': '--root=FOLDER, the prepared ISIC 2017 (docs/data.md)',
+    'root': '--root=FOLDER, ISIC 2017 (docs/data.md)',
     'weights': f'--weights={recipes.WEIGHTS}, MobileNetV2 with ImageNet weights',
     'chromium': 'chromium, chromedriver and the Python package selenium',
 }
@@ -164,7 +164,7 @@ FIGURES = {
 def missing(name: str, place: Place) -> list[str]:
     """What a picture needs and is not there, as one should give it."""
     there = {
-        'root': bool(place.root) and (Path(place.root) / 'images').is_dir(),
+        'root': bool(place.root) and Path(place.root).is_dir(),
         'weights': bool(place.weights) and Path(place.weights).is_file(),
         'chromium': all(map(shutil.which, ('chromium', 'chromedriver')))
         and importlib.util.find_spec('selenium') is not None,

@@ -21,7 +21,7 @@ import importlib
 import importlib.util
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,24 @@ def load(config: str, fields: Mapping[str, Any] | None = None) -> Any:
     spec.loader.exec_module(module)
     made = module.get_config(variant) if variant else module.get_config()
     return configs.override(made, dict(fields or {}))
+
+
+def unknown_field(config: str, words: Sequence[str]) -> str:
+    """Which --config.FIELD among `words` there is not, and what there is; '' if that is not it."""
+    from skinjax import config as configs
+
+    try:
+        made = load(config)
+    except Exception:  # whatever a config file may raise; its own error is told
+        return ''
+    for word in words:
+        name = word.lstrip('-').partition('=')[0]
+        if word.startswith(('-config.', '--config.')):
+            try:
+                configs.section(made, name.removeprefix('config.'))
+            except ValueError as error:
+                return str(error)
+    return ''
 
 
 def run(config: Any, workdir: str | Path, given: Mapping[str, Any] | None = None) -> dict[str, Any]:

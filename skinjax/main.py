@@ -65,29 +65,16 @@ def _parse(argv: list[str]) -> list[str]:
     try:
         sys.argv[:] = found = _located(argv)
         rest = flags.FLAGS(found)
-    except (AttributeError, KeyError) as error:
-        _fail(_unknown_field(sys.argv) or _reason(error), 2)
-    except (flags.Error, OSError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
+        named = experiments.unknown_field(_config_argument(sys.argv), sys.argv)
+        _fail(named or _reason(error), 2)
+    except (flags.Error, OSError, ValueError) as error:
         _fail(_reason(error), 2)
     if _CONFIG.value is None:
         _fail('no --config given: try --config=skinjax:clgr (--help lists all)', 2)
     if len(rest) > 1:
         _fail(f'unexpected argument {rest[1]!r}: options begin with --', 2)
     return rest
-
-
-def _unknown_field(argv: list[str]) -> str:
-    """Which --config.FIELD there is not, and what there is; ml_collections gives its last name."""
-    from skinjax import config as configs
-
-    config = experiments.load(_config_argument(argv))
-    fields = [word.lstrip('-').partition('=')[0] for word in argv if word.startswith('--config.')]
-    try:
-        for field in fields:
-            configs.section(config, field.removeprefix('config.'))
-    except ValueError as error:
-        return str(error)
-    return ''
 
 
 def _overview() -> str:

@@ -35,7 +35,8 @@ def unlearning(method: str, variant: str = '') -> configs.Config:
         isic2017              real images; the flag `ruler` (give --config.data.root)
         isic2017_instrument   real images; the original image size as instrument
         folder                images and records.csv in --config.data.root, with a column `ruler`
-        prepared              what configs/prepare.py wrote, with a bias variable `ruler`
+                              (of baseline, which needs none, only folder_ruler looks at it)
+        prepared              what configs/prepare.py wrote, likewise
         SOURCE                another data set of skinjax/data, such as ham10000, with the bias
                               variable of its `ABOUT`; see docs/data.md
         SOURCE_VARIABLE       the same with another bias variable, such as ham10000_skin_type
@@ -53,6 +54,8 @@ def unlearning(method: str, variant: str = '') -> configs.Config:
         raise ValueError(f'{method} has no variant {variant!r}')
     if not source:
         source, bias = 'synthetic', 'camera' if variant == 'cameras' else 'ruler'
+    if method == 'baseline' and variant in ('folder', 'prepared'):
+        bias = ''  # it unlearns nothing, and the table may have no flags
     fields: dict[str, Any] = {} if method == 'baseline' else {'bias': bias}
     if method in UNLEARNING:
         if variant == 'paper':

@@ -65,6 +65,10 @@ def test_a_name_has_the_work_directory_of_its_file():
             "the config has no field 'optimizer.lerning_rate'; known: 'clip'",
         ),
         (['--config=configs/clgr.py:oracle', '--config.optimizer.lerning_rate=1'], 'learning_rate'),
+        (
+            ['--config=configs/clgr.py', '--config.data.bias.x=1'],
+            "no field 'data.bias.x'; known: none",
+        ),
         (['--config=skinjax:generate', '--config.count=40'], "no field 'count'; known: 'beside', "),
         (['--config=configs/clgr.py:isic2021'], "py:isic2021: unknown variant 'isic2021' of clgr"),
         (['--config=configs/clgr.py:mclass'], 'py:mclass: mclass is only tested on: judge a'),

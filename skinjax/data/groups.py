@@ -210,7 +210,10 @@ def check_splits(
     for split, records in dataset.splits.items():
         if classify and len(np.unique(records.labels)) < 2:  # there is no AUC of it
             only = dataset.classes[int(records.labels[0])]
-            raise ValueError(f'split {split!r} has one class only, {only!r}; expected at least two')
+            raise ValueError(
+                f'split {split!r} has one class only, {only!r}; expected at least two: more images '
+                'of another class, of three groups at least, or a column that names their split'
+            )
     train = dataset.splits['train']
     if config.batch_size > len(train):
         raise ValueError(

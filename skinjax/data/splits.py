@@ -91,7 +91,8 @@ def stratified_split(
     """Split of each row, so many `tenths` each: {'train': 7, 'val': 1, 'test': 2}.
 
     Groups stay undivided and are dealt out in turn, sorted by the rarest class in them and their
-    size (in powers of two): over thousands of groups as even as folds, in time linear in n.
+    size (in powers of two): over thousands of groups as even as folds, in time linear in n. A class
+    that is the rarest of as many groups as there are splits is in each of them.
 
     Raises:
         ValueError: fewer groups than splits.
@@ -109,7 +110,17 @@ def stratified_split(
     turns = sorted(((k + 0.5) / n, name) for name, n in tenths.items() for k in range(n))
     split = np.empty(len(names), object)
     split[order] = np.resize([name for _, name in turns], len(names))
+    for code in np.unique(rarest):
+        _everywhere(split, order[rarest[order] == code], tenths)
     return split.astype(str)[of]
+
+
+def _everywhere(split: np.ndarray, rows: Int[np.ndarray, ' k'], names: Mapping[str, int]) -> None:
+    """Move single `rows` of `split` to names that none of them has, if there are enough of them."""
+    for name in names:
+        if len(rows) >= len(names) and name not in split[rows]:
+            fullest = max(names, key=lambda other: np.count_nonzero(split[rows] == other))
+            split[rows[split[rows] == fullest][-1]] = name
 
 
 def without_twins(

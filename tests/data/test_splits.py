@@ -50,6 +50,17 @@ def test_split_shares():
         splits.stratified_split(labels[:4], np.zeros(4, int), 0, {'train': 8, 'val': 2})
 
 
+def test_a_rare_class_is_in_every_split_if_it_has_as_many_groups():
+    tenths = {'train': 7, 'val': 1, 'test': 2}
+    labels = np.repeat([0, 1, 2], [34, 4, 2]).astype(np.int32)
+    for seed in range(20):
+        names = splits.stratified_split(labels, np.arange(40), seed, tenths)
+        assert set(names[labels == 1]) == set(tenths) == set(names[labels == 0])
+        assert len(set(names[labels == 2])) <= 2  # of two rows no three splits can have one
+    pairs = splits.stratified_split(labels, np.arange(40) // 2, 0, tenths)
+    assert len(set(pairs[labels == 1])) == 2  # four rows, but two groups
+
+
 def test_folds_of_too_few_rows():
     with pytest.raises(ValueError, match='5 folds need as many groups of rows, found 4'):
         splits.stratified_folds(np.repeat([0, 1], 8), np.repeat(np.arange(4), 4), 5, seed=0)
