@@ -11,7 +11,9 @@ twins are exact; 'templates' takes the photographs of Katsch et al. (2022) with 
 hand and with ink laid on; 'isic2017' asks whether more is found where people flagged hair, and how
 much is changed where they saw nothing.
 
-Measured: a few minutes on one core each; docs/purify.md has the figures.
+Measured: '' at 256 pixels: PSNR to the render without hair 27.8 before removal, 36.7 after.
+isic2017: AUC of detected hair for the flag .731; mean SSIM of pictures without hair and rulers
+.996. Not timed; docs/purify.md has the rest.
 """
 
 from skinjax import kinds

@@ -15,6 +15,9 @@ the image was taken.
     python -m skinjax.main --config=configs/compare_destruction.py:isic2017 --config.root=FOLDER \
         --config.pretrained=mobilenet_v2_1.0_224_dequantised_f32.npz
 
+Measured: AUC on plain: traditional .862, only_skin .720, bbox .733, bbox70 .560; on val .917, .861,
+.867, .779 ('', three seeds, 4 minutes on two cores with --config.jobs=2).
+
 Published: Inception-v4 at 299 pixels, 60 epochs, ten random splits, 50 augmented views averaged.
 """
 

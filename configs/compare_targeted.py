@@ -1,4 +1,4 @@
-"""Does a network stop to look at an artefact that is put into training images of every class?
+"""Does a network stop looking at an artefact that is put into training images of every class?
 
 Targeted data augmentation (`data.insert`): the artefact is put into a share of the training images
 drawn anew in each epoch, and into none that the network is judged on but the second of each pair.
@@ -19,6 +19,10 @@ that this artefact makes in every test image, in percentage points, and `KIND, s
 of calls that switch, in percent. One kind is that trained with; the other, a red circle, shows what
 else moves. `shift, pp` is that of the artefact which the synthetic lesions are skewed by. `oracle`
 learns from one that says nothing.
+
+Measured: AUC on reversed: none .628, quarter .821, half .835, always .836, oracle .865; shift by
+inserted rulers 27.7, 7.1, 5.8, 5.3, 1.9 points ('', three seeds, 7 minutes on two cores with
+--config.jobs=2). published: always .731, 14.5 points; 6 minutes.
 
 Published networks (DenseNet-121, EfficientNet-B2, ViT-B/16) were trained for two to five epochs,
 with a sampler that shows four melanomas for each benign lesion. Here all is as in the other

@@ -16,6 +16,10 @@ Variants:
 
 Every batch has equally many images of each class. The same latents give the same image of another
 class as far as there is one: the columns of figures/samples.png.
+
+Measured: 7 to 45 minutes for 3,500 steps on seven classes of synthetic lesions, on two cores of a
+busy machine; of 500 images of each rare class 0 to 22 were refused as near-copies
+(configs/compare_balancing.py).
 """
 
 from skinjax import gan_recipes

@@ -27,7 +27,8 @@ much as in the plain mean), `flipped, chosen` how often a curriculum has taken i
 decide, and `right, chosen` the same of the others. Every run has a table of its training images,
 `weights_history.csv`.
 
-Measured: balanced accuracy of '': ce_none .169, ce_cb .289, ce_es .268, ce_spl .146, ce_ohem .161.
+Measured: balanced accuracy of '': ce_none .169, ce_cb .289, ce_es .268, ce_spl .146, ce_ohem .161;
+32 minutes on two cores with --config.jobs=2. noise: 5 minutes.
 """
 
 from skinjax import config as configs

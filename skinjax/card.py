@@ -97,7 +97,9 @@ def _training(facts, results, trained) -> Iterator[str]:
 def _figures(facts, results, trained) -> Iterator[str]:
     splits = results['splits']
     yield '## Figures'
-    yield 'Intervals in brackets are 95 %: Wilson for proportions, bootstrap over rows otherwise.'
+    text = 'Intervals in brackets are 95 %: Wilson for proportions, bootstrap over rows otherwise.'
+    labels = facts['labels']
+    yield f'{text} Positive is "{labels[1]}".' if len(labels) == 2 else text
     names = [name for name in _COLUMNS if any(name in block for block in splits.values())]
     rows = [[split, *(block.get(name) for name in names)] for split, block in splits.items()]
     yield markdown_table(['split', *(_COLUMNS[name] for name in names)], rows)

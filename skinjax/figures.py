@@ -38,9 +38,12 @@ def new_figure(width: float, height: float) -> 'Figure':
 
 
 def png(figure: 'Figure') -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     buffer = io.BytesIO()
-    # Without a version in it the same figure is the same file.
-    figure.savefig(buffer, format='png', metadata={'Software': None})
+    # What `savefig` gives, which would draw everything twice: once for the layout alone. Without
+    # a version in it the same figure is the same file.
+    FigureCanvasAgg(figure).print_png(buffer, metadata={'Software': None})
     figure.clear()
     return buffer.getvalue()
 

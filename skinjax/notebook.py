@@ -37,11 +37,16 @@ def report(workdir: str | Path, height: int = 600) -> Shown:
 
     Raises:
         FileNotFoundError: there is no report.
+        ValueError: the page has no <head>.
     """
     path = Path(workdir) / 'report.html'
-    # Links within a page that has no address of its own would else lead to the notebook.
-    head = '<head>\n<base href="about:srcdoc">'
-    page = path.read_text(encoding='utf-8').replace('<head>', head, 1)
+    page = path.read_text(encoding='utf-8')
+    before, head, after = page.partition('<head>')
+    if not head:
+        raise ValueError(f'{path} is no report: it has no <head>')
+    # Links within a page that has no address of its own would else lead to the notebook. The base
+    # comes first, since it holds for what follows it alone.
+    page = f'{before}{head}\n<base href="about:srcdoc">{after}'
     markup = (
         f'<iframe sandbox="allow-scripts" title="{html.escape(str(path))}" height="{height}" '
         f'style="{_STYLE}" srcdoc="{html.escape(page)}"></iframe>'

@@ -67,7 +67,8 @@ def by_split(results: Mapping[str, Any], drawn: Sequence[Figure]) -> Iterator[Se
         text += f'\n\nOperating threshold {format_value(threshold.get("value"))}'
         if 'rule' in threshold:
             text += f' (rule {threshold["rule"]}, chosen on {threshold.get("split")})'
-        text += '.'
+        classes = (results.get('data') or {}).get('classes') or ()
+        text += f', of {classes[1]!r}, the positive class.' if len(classes) == 2 else '.'
     shown = [_block_table('Figures by split', 'split', splits)] if splits else []
     shown += [*_specificities(splits), *_class_tables(splits)]
     yield Section('Results', text, shown, drawn)

@@ -89,7 +89,8 @@ class Trainer:
             accumulate=config.train.accumulate,
             ema=config.train.ema,
         )
-        step, self._unmapped = make(axis=mesh.axis), make()
+        self._unmapped = jax.jit(make(), inline=True)  # traced once, by `check` and for training
+        step = make(axis=mesh.axis) if mesh.axis else self._unmapped
         self.task = tasks.of(config).Task(config, data, self.objective, mesh)
         self._key = jax.random.key(config.seed)
         self.step = mesh.compile_step(step, jax.random.fold_in(self._key, 1))
@@ -146,9 +147,14 @@ class Trainer:
             )
         if config.tensorboard and importlib.util.find_spec('tensorboardX') is None:
             raise ImportError("config.train.tensorboard needs: pip install 'skinjax[tensorboard]'")
-        share = len(self.mesh.devices) if self.mesh.axis else 1
-        piece = {k: jnp.asarray(v[: len(v) // share]) for k, v in self._example.items()}
-        jax.eval_shape(self._unmapped, self.abstract(), piece, self._key)
+        if self.mesh.axis:
+            share = len(self.mesh.devices)
+            batch = {k: jnp.asarray(v[: len(v) // share]) for k, v in self._example.items()}
+            now = self.abstract()
+        else:  # laid out as in training, which does not trace it again
+            batch = self.mesh.put_batch(self._example)
+            now = checkpoint.with_sharding(self.abstract(), self.mesh.replicated)
+        jax.eval_shape(self._unmapped, now, batch, self._key)
         if not resumed and (loaded := self.pretrained):
             for note in loaded.notes:
                 say(f'note: {note}')

@@ -20,6 +20,7 @@ from nbclient import NotebookClient
 from tests.helpers import ROOT, environment
 
 FOLDER = ROOT / 'launch' / 'colab'
+TIMEOUT = 900  # seconds a cell: many times what the longest takes, the installation
 
 
 def read(name: str) -> Any:
@@ -75,7 +76,7 @@ async def _execute(
         connection_file=str(short / 'kernel-0.json'),
     )
     client = NotebookClient(
-        notebook, km=manager, timeout=None, resources={'metadata': {'path': str(folder)}}
+        notebook, km=manager, timeout=TIMEOUT, resources={'metadata': {'path': str(folder)}}
     )
     await client.async_execute(env=home, cleanup_kc=True)
     return notebook

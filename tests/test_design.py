@@ -4,6 +4,7 @@ import importlib
 import re
 import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -44,16 +45,21 @@ def lab(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
+def made_trainer(objective, model, lab, **fields):
+    """Of the data set `lab.arrays` through the editor `lab.grey`."""
+    config = configs.train(objective, 'lab.arrays', model)
+    config.data.update(root=str(lab), bias=('camera',), purify='lab.grey')
+    config = configs.resolve(configs.override(config, {**FIELDS, **fields}))
+    return train.Trainer(config, train.load_data(config), Mesh.create('jit', 1))
+
+
 def test_every_part_is_one_file_and_they_work_together(lab):
     """What `train.run` adds to this run is its report, which takes longer than all of it."""
     assert len(FILES) == (PAGE + README).count('```python') == 8
     config = importlib.import_module('lab.mine').get_config()
     assert config.objective.strength == 0.5
-    config = configs.train(config.objective.to_dict(), 'lab.arrays', LINEAR)
-    config.data.update(root=str(lab), bias=('camera',), purify='lab.grey')
-    config = configs.resolve(configs.override(config, FIELDS))
-    data, work = train.load_data(config), lab / 'run'
-    trainer = train.Trainer(config, data, Mesh.create('jit', 1))
+    trainer = made_trainer(config.objective.to_dict(), LINEAR, lab)
+    config, data, work = trainer.config, trainer.data, lab / 'run'
     trainer.check()
     with startup.hold(config, work):
         now, _ = trainer.fit(work)
@@ -73,6 +79,27 @@ def test_every_part_is_one_file_and_they_work_together(lab):
     said = audit.run(configs.resolve(asked), lab / 'brightness')['brightness']
     assert [name for name, _, _ in said] == ['nevus', 'melanoma']
     assert all(-1 <= rank <= 1 for _, _, rank in said)
+
+
+def test_the_encoder_has_every_common_option(lab):
+    """One step in bfloat16 with dropout, and statistics of each half of a batch."""
+    options = {'model.dtype': 'bfloat16', 'model.dropout': 0.5, 'model.norm_groups': 2}
+    model = configs.plugin('models', 'lab.mynet', width=2)
+    trainer = made_trainer('baseline', model, lab, **options)
+    before = trainer.fresh()
+    batch = next(trainer.batches(0))
+    net = network.create(trainer.config, trainer.data)
+    images = net.images(jnp.asarray(batch['image']))
+    maps = jax.eval_shape(lambda x: net.apply(before.variables(), x, method='maps'), images)
+    assert [(x.shape[-1], x.dtype) for x in maps] == [(2 * 2**k, jnp.bfloat16) for k in range(4)]
+
+    encoder = jax.tree.map(np.asarray, before.params['encoder'])  # the step takes its buffers
+    now, metrics = trainer.step(trainer.mesh.distribute(before), trainer.mesh.put_batch(batch))
+    assert np.isfinite(metrics['main/main'])
+    after = now.params['encoder']
+    assert all(x.dtype == np.float32 and np.isfinite(x).all() for x in jax.tree.leaves(after))
+    moved = jax.tree.map(lambda old, new: bool((old != new).any()), encoder, after)
+    assert any(jax.tree.leaves(moved))
 
 
 def test_the_editor_takes_colour_away_and_leaves_its_input(lab):

@@ -19,6 +19,14 @@ PAGES = sorted([*ROOT.glob('*.md'), *(ROOT / 'docs').glob('*.md'), *ROOT.glob('l
 PAGES.append(ROOT / 'configs' / 'README.md')
 # Files of the reader and names in capitals, for any experiment, are left out.
 EXPERIMENT = re.compile(r'--config=(?:configs/(?!NAME|mine)\w+\.py|skinjax:(?!NAME)\w+)(?!:lab\.)')
+TEXT = {'.md', '.py', '.cfg', '.toml', '.yml', '.yaml', '.ipynb', '.sh', '.cff', ''}
+FOLDERS = ('.ci', '.github', 'configs', 'docs', 'launch', 'skinjax', 'tests', 'third_party')
+# Folders of one machine, places to be filled in, and servers of packages or weights. The brackets
+# keep this from finding itself.
+FOREIGN = re.compile(
+    r'/[w]ork/|/[r]oot/|TODO[(]|FIXM[E]|py[p]i\.|python[h]osted|conda[.]|hugging[f]ace|'
+    r'download[.]pytorch|storage[.]googleapis|tf[h]ub|--(?:extra-)?index-ur[l]'
+)
 FIELD = re.compile(r'--config\.([a-z][\w.]*[a-z0-9_])(?==|[`\s]|$)')
 STANDS_FOR = {'SOURCE': 'ham10000', 'NAME': 'ham10000', 'METHOD_FLAG': 'clgr_ruler'}
 named = functools.partial(pytest.mark.parametrize, ids=lambda path: str(path.relative_to(ROOT)))
@@ -100,3 +108,22 @@ def test_commands_name_experiments_and_fields(page):
         parsed(*words)
     for field in FIELD.findall(page.read_text(encoding='utf-8')):
         assert field in known(), f'{page.name}: no experiment of the documents has {field!r}'
+
+
+def kept() -> Iterator[Path]:
+    """Every text file of the checkout, without what runs and builds leave there."""
+    yield from (path for path in ROOT.iterdir() if path.is_file() and path.suffix in TEXT)
+    for folder in FOLDERS:
+        for path in (ROOT / folder).rglob('*'):
+            own = not {'runs', '__pycache__'}.intersection(path.parts)
+            if own and path.suffix in TEXT and path.is_file():
+                yield path
+
+
+def test_files_are_of_no_machine_and_finished():
+    found = {
+        str(path.relative_to(ROOT)): words
+        for path in kept()
+        if (words := FOREIGN.findall(path.read_text(encoding='utf-8')))
+    }
+    assert found == {}

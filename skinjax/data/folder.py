@@ -8,7 +8,7 @@ and values, and with it all bias variables, the counterfactual pairs and the fac
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,8 +20,9 @@ from skinjax.data.files import records_from_table
 from skinjax.data.labels import one_against_rest, one_hot
 from skinjax.data.records import DataSet, choices
 from skinjax.data.splits import stratified_split
-from skinjax.data.table import FILE_NAME, Table, read_table
+from skinjax.data.table import FILE_NAME, Table, canonical, read_table
 
+MALIGNANT = ('melanoma', 'mel', 'malignant')  # positive of two classes, if nothing else is said
 DEFAULTS: dict[str, Any] = {
     'csv': 'records.csv',
     'image': 'image',
@@ -32,7 +33,8 @@ DEFAULTS: dict[str, Any] = {
     'mask': 'mask',  # without the column: no masks
     'artefact': 'artefact',  # masks of what kind 'purify' has removed
     'classes': (),  # names in order, () = as in dataset.json, or the labels found, sorted
-    'positive': '',  # with two classes: the second one; with more: this class against the rest
+    # Of two classes the one of MALIGNANT, else the second; of more this one against the rest.
+    'positive': '',
     'geometry': 'squash',  # or 'crop', 'pad'
 }
 
@@ -127,14 +129,33 @@ def _labels(
     table: Table, config: Any, names: tuple[str, ...]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     if ',' not in config.label:
-        labels, classes = table.codes(config.label, tuple(config.classes) or names)
-        return one_against_rest(labels, classes, config.positive)
+        given = tuple(config.classes) or names
+        labels, classes = table.codes(config.label, given)
+        if given:
+            return one_against_rest(labels, classes, config.positive)
+        _check_spelling(table, config.label, classes)
+        malignant = [name for name in classes if name.lower() in MALIGNANT]
+        found = malignant[0] if len(classes) == 2 and len(malignant) == 1 else ''
+        return one_against_rest(labels, classes, config.positive or found)
     columns = [name.strip() for name in config.label.split(',')]
     classes = tuple(config.classes) or tuple(columns)
     if {*classes} != {*columns}:
         raise ValueError(f'data.classes={classes}; expected the columns {", ".join(columns)}')
     labels = one_hot(table, {name: name for name in columns}, classes)
     return one_against_rest(labels, classes, config.positive)
+
+
+def _check_spelling(table: Table, column: str, classes: Sequence[str]) -> None:
+    """ValueError where a class is spelt in two ways; `data.classes` can say that it is two."""
+    cells = list(map(canonical, table.column(column)))
+    first: dict[str, str] = {}
+    for name in classes:
+        other = first.setdefault(name.lower(), name)
+        if other != name:
+            raise ValueError(
+                f'{table.cell(cells.index(name), column)}: {name!r} is {other!r} elsewhere: spell '
+                'them alike, or name the classes with --config.data.classes'
+            )
 
 
 def _pairs(dataset: DataSet, pairs: Mapping[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:

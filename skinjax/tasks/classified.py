@@ -208,6 +208,11 @@ def summary(results: dict[str, Any], data: DataSet) -> str:
         cells += [_number(block[r]['value']) for r in rest]
         rows.append(cells + ([_number(block.get('share_of_bayes'))] if bayes else []))
     lines = [console_table(header, rows)]
+    if binary:
+        lines.append(
+            f'sensitivity: of {data.classes[1]!r}, called so from a probability of '
+            f'{_number(results["threshold"]["value"])} on'
+        )
     if bayes:
         lines.append(
             f'the lesions allow an AUC of {bayes:.2f} (Bayes); an artefact or camera that goes '
@@ -219,11 +224,12 @@ def summary(results: dict[str, Any], data: DataSet) -> str:
             f'points on average; {block["switched"]} of {block["n"]} calls switch'
         )
     for variable, block in results['probes'].items():
-        found = [
-            f'{kind} {_number(block[kind]["auc"])}' for kind in ('linear', 'mlp') if kind in block
-        ]
+        kinds = [kind for kind in ('linear', 'mlp') if kind in block]
+        found = [f'{kind} {_number(block[kind]["auc"])}' for kind in kinds]
+        reason = next((block[kind].get('reason') for kind in kinds), None)  # both have the same
         lines.append(
             f'AUC of a fresh probe for {variable!r} on frozen features: {", ".join(found)}'
+            + (f' ({reason})' if reason else '')
         )
     return '\n'.join([*lines, *results.get('remarks', ())])
 

@@ -68,6 +68,22 @@ def isic2017(root: Path) -> None:
     table(root / 'isic_bias.csv', header, flags, ';')
 
 
+def isic2017_prepared(root: Path, n: int = 6) -> None:
+    """`labels.csv` and squares of noise: in each split `n` of each class with and without flags."""
+    flags = 'dark_corner,hair,gel_border,gel_bubble,ruler,ink,patches'
+    rng, rows = np.random.default_rng(0), []
+    for k in range(18 * n):
+        name, split = f'ISIC_{k:07d}', ('train', 'val', 'test')[k % 3]
+        dx, flag = ('mel', 'nv', 'sk')[k // 3 % 3], k // 9 % 2
+        file, cut = f'images/{name}.jpg', f'masks/{name}.png'
+        (root / 'images').mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(root / file), rng.integers(0, 256, (32, 32, 3)).astype(np.uint8))
+        mask(root / cut)
+        rows.append([name, file, split, dx, 55, 'male', 1022, cut, 'part1', *[flag] * 7, ''])
+    header = f'image_id,image,split,dx,age,sex,orig_w,mask,mask_source,{flags},near_dup_group'
+    table(root / 'labels.csv', header, rows)
+
+
 def isic2018(root: Path) -> None:
     classes = 'MEL,NV,BCC,AKIEC,BKL,DF,VASC'
     for part, n, start in (('Training', 28, 0), ('Validation', 7, 1000), ('Test', 7, 2000)):

@@ -42,7 +42,7 @@ def test_all_columns(tmp_path):
     ]
     write(tmp_path, table, columns, delimiter=';')
     found = folder.build(config(tmp_path, bias=('ruler',), group='patient', with_mask=True), 0)
-    assert found.classes == ('mel', 'nevus')
+    assert found.classes == ('nevus', 'mel')
     assert found.bias == {'ruler': ('0', '1')}
     assert {name: len(split) for name, split in found.splits.items()} == {
         'train': 10,
@@ -52,7 +52,7 @@ def test_all_columns(tmp_path):
     train = found.splits['train']
     assert train.ids.tolist() == [f'id{k}' for k in range(20) if k % 4 < 2]
     assert train.groups[:3].tolist() == ['p0', 'p1', 'p4']
-    assert train.labels[:4].tolist() == [1, 1, 0, 0]
+    assert train.labels[:4].tolist() == [0, 0, 1, 1]
     assert train.bias['ruler'][:4].tolist() == [-1, 0, 0, 1]
     assert train.columns['site'].tolist() == ['arm'] * 10
     assert list(train.columns) == ['site']
@@ -70,6 +70,36 @@ def test_ids_are_stems_and_the_positive_class_comes_second(tmp_path):
     assert found.splits['test'].labels.tolist() == [0, 1]
     assert found.bias == {}
     assert found.splits['test'].columns['ruler'].tolist() == ['', '0' if 7 % 3 == 1 else '1']
+
+
+@pytest.mark.parametrize(
+    ('names', 'classes'),
+    [
+        (('melanoma', 'nevus'), ('nevus', 'melanoma')),
+        (('Malignant', 'other'), ('other', 'Malignant')),
+        (('benign', 'malignant'), ('benign', 'malignant')),
+        (('a', 'b'), ('a', 'b')),
+        (('bkl', 'mel', 'nv'), ('bkl', 'mel', 'nv')),
+    ],
+)
+def test_of_two_classes_the_malignant_one_is_positive(tmp_path, names, classes):
+    table = [[f'{k}.png', names[k % len(names)], 'train'] for k in range(6)]
+    write(tmp_path, table, ('image', 'label', 'split'))
+    found = folder.build(config(tmp_path), 0)
+    assert found.classes == classes
+    labels = found.splits['train'].labels
+    assert [classes[code] for code in labels[: len(names)]] == list(names)
+    given = folder.build(config(tmp_path, classes=names), 0)
+    assert given.classes == names
+
+
+def test_a_class_spelt_in_two_ways_is_refused(tmp_path):
+    table = [[f'{k}.png', ('nevus', 'melanoma', 'Nevus')[k % 3], 'train'] for k in range(6)]
+    write(tmp_path, table, ('image', 'label', 'split'))
+    with pytest.raises(ValueError, match=r"row 2, column 'label': 'nevus' is 'Nevus' elsewhere"):
+        folder.build(config(tmp_path), 0)
+    names = ('Nevus', 'melanoma', 'nevus')
+    assert folder.build(config(tmp_path, classes=names), 0).classes == names
 
 
 def test_one_class_against_the_rest(tmp_path):
@@ -125,7 +155,7 @@ def change(row, column, value):
         (
             rows,
             {'bias': ('rulers',)},
-            r"no column 'rulers'; .*did you mean 'ruler'\?; --config.data.bias says",
+            r"no column 'rulers'; .*did you mean 'ruler'\? known: .*; --config.data.bias says",
         ),
         (rows, {'split': 'fold'}, "no column 'fold'"),
         (rows, {'mask': 'masks'}, "no column 'masks'"),
@@ -176,6 +206,6 @@ def test_a_leak_in_the_table_is_refused(tmp_path):
 def test_a_split_of_one_class_is_refused_for_training_alone(tmp_path):
     write(tmp_path, change(6, 'split', 'train')(), COLUMNS)
     found = groups.load(folder.build, config(tmp_path), 0, training=False)
-    assert found.splits['val'].labels.tolist() == [1]
+    assert found.splits['val'].labels.tolist() == [0]
     with pytest.raises(ValueError, match="split 'val' has one class only, 'nevus'"):
         groups.load(folder.build, config(tmp_path), 0)

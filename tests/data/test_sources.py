@@ -42,7 +42,7 @@ CASES = {
     'mclass': (layouts.mclass, {}, (4,), 1, ()),
     'pad_ufes_20': (layouts.pad_ufes_20, {}, None, 6, ('skin_type', 'sex')),
     'ddi': (layouts.ddi, {}, (6,), 2, ('skin_type',)),
-    'kaggle9': (layouts.kaggle9, {}, (24, 3, 9), 4, ()),
+    'kaggle9': (layouts.kaggle9, {}, (18, 9, 9), 4, ()),  # three of each class: one is for val
 }
 MASKED = ('isic2016', 'isic2017', 'ham10000', 'ph2')
 ABOUTS = {

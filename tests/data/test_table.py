@@ -57,7 +57,7 @@ def test_bad_tables(tmp_path, text, encoding, message):
 def test_a_missing_table_and_a_missing_column(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'none\.csv: no such table'):
         read_table(tmp_path / 'none.csv')
-    with pytest.raises(ValueError, match=r"no column 'lable'.*'image', 'label'.*mean 'label'"):
+    with pytest.raises(ValueError, match=r"no column 'lable'; did you mean 'label'\? known: 'image', 'label'$"):
         written(tmp_path, 'image,label\na,1\n').column('lable')
 
 
@@ -150,6 +150,17 @@ def test_resolve(tmp_path):
         files.resolve(found, tmp_path, 'image')
     with pytest.raises(FileNotFoundError, match=r"t.csv: row 2, column 'image': no file .*b\.png"):
         files.resolve(Table(tmp_path / 't.csv', {'image': ['b.png']}), tmp_path, 'image')
+
+
+@pytest.mark.parametrize('name', ['a/001.JPG', 'A/001.jpg', 'a/001.Jpg', './A/001.JPG'])
+def test_a_file_whose_name_differs_in_the_case_of_letters_is_told(name, tmp_path):
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'a' / '001.jpg').write_bytes(b'x')
+    with pytest.raises(FileNotFoundError, match=r": no file .*/001\.\w+; there is 'a/001\.jpg'$"):
+        files.resolve(Table(tmp_path / 't.csv', {'image': [name]}), tmp_path, 'image')
+    (tmp_path / 'a' / '001.jpg').rename(tmp_path / 'a' / '002.jpg')
+    with pytest.raises(FileNotFoundError, match=r': no file .*/001\.\w+$'):
+        files.resolve(Table(tmp_path / 't.csv', {'image': [name]}), tmp_path, 'image')
 
 
 def only_image(tmp_path, **fields):
