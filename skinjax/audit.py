@@ -103,6 +103,7 @@ def audit(
         data = functions.folder_data(Path(records), image_size, csv, classes, bias)
     judged = classifiers.split_of(data, config.audit.split, 'split')
     one = functions.of_function(predict, data, judged, threshold, batch_size, name, explain)
+    report.flag_split(one, config.audit)  # before anything is written
     with rundir.lock(workdir):
         rundir.claim(config, workdir)
         report.clear(workdir)

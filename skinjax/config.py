@@ -8,7 +8,7 @@ miss.
 import importlib
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -272,7 +272,8 @@ def section(config: Config, name: str) -> Config:
     """The part of `config` that holds the dotted field `name`.
 
     Raises:
-        ValueError: there is no such field; what there is instead is listed, the near miss named.
+        ValueError: there is no such field; the same in another section or the near miss is named,
+            and what there is listed.
     """
     from ml_collections import ConfigDict
 
@@ -280,8 +281,18 @@ def section(config: Config, name: str) -> Config:
     node: Any = config
     for i, part in enumerate([*parents, leaf]):
         if not isinstance(node, ConfigDict) or part not in node:
-            known = records.choices(part, node if isinstance(node, ConfigDict) else ())
+            same = [field for field in _fields(config) if f'.{field}'.endswith(f'.{leaf}')]
+            meant = min(same, key=lambda field: field.count('.'), default='')
+            known = records.choices(part, node if isinstance(node, ConfigDict) else (), meant)
             raise ValueError(f'the config has no field {name!r}; {known}')
         if i < len(parents):
             node = node[part]
     return node
+
+
+def _fields(config: Config, above: str = '') -> Iterator[str]:
+    """Dotted names of all fields."""
+    for name, value in config.items():
+        yield f'{above}{name}'
+        if hasattr(value, 'items'):
+            yield from _fields(value, f'{above}{name}.')

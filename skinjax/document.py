@@ -27,9 +27,10 @@ h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
 .wide { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding: 0.3rem 0; font-weight: 600; }
-th, td { padding: 0.25rem 0.7rem; border-bottom: 1px solid var(--line); text-align: left;
+th, td { padding: 0.25rem 0.6rem; border-bottom: 1px solid var(--line); text-align: left;
   white-space: nowrap; }
-thead th { background: var(--soft); }
+thead th { background: var(--soft); white-space: normal; vertical-align: bottom; }
+.long { white-space: normal; min-width: 14rem; }
 tbody th { font-weight: 500; }
 .n { text-align: right; }
 figure { display: inline-block; vertical-align: top; margin: 0.5rem 1rem 0.5rem 0;

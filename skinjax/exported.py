@@ -29,6 +29,7 @@ FORMAT = 1
 FILES = ('model.jax', 'weights.safetensors')
 FORMATS = ('BMP', 'JPEG', 'PNG', 'TIFF', 'WEBP')
 MAX_PIXELS = 80_000_000
+USAGE = 'usage: python predict.py PICTURE ...'
 
 
 class Model:
@@ -178,15 +179,19 @@ def _resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def main(paths: list[str]) -> None:
-    """Prints one JSON object for each picture."""
-    if not paths:
-        sys.exit('usage: python predict.py PICTURE ...')
+    """Prints one JSON object for each picture; of two classes with what decides between them."""
+    if not paths or {'-h', '--help'} & {*paths}:
+        print(USAGE, file=sys.stdout if paths else sys.stderr)
+        sys.exit(0 if paths else 2)
     try:
         model = Model()
+        rule = {}
+        if len(model.labels) == 2:
+            rule = {'threshold': model.facts['threshold']['value'], 'positive': model.labels[1]}
         for path in paths:
             found = model(model.read(path)[None])['probabilities']
             values = dict(zip(model.labels, found[0].astype(float).tolist(), strict=True))
-            line = {'picture': path, 'call': model.call(found)[0], 'probabilities': values}
+            line = {'picture': path, 'call': model.call(found)[0], **rule, 'probabilities': values}
             print(json.dumps(line, ensure_ascii=False))
     except (ImportError, OSError, ValueError) as error:
         sys.exit(f'error: {error}')

@@ -11,6 +11,7 @@ groups divided between splits and duplicates are all listed. The work directory 
 
 import csv
 import dataclasses
+import functools
 import io
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from skinjax import config as configs
 from skinjax import overview, panels, rundir, synopsis
 from skinjax.data import balance, counts, detected, detectors, groups, splits, survey, writing
 from skinjax.data.counts import Findings
+from skinjax.data.files import names_in, other_case
 from skinjax.data.records import COMMON, DataSet, concatenate
 from skinjax.engine.writer import Progress, duration, read_json, write_atomic, write_json
 
@@ -74,7 +76,7 @@ def run(config: Any, workdir: Path) -> dict[str, Any]:
         write_json(workdir / 'results.json', results)
         overview.write_page(workdir, results, configs.to_json(config), problems, pairs)
         write_atomic(workdir / 'DONE', f'{progress.total} images\n')
-    print(synopsis.summary(results), flush=True)
+    print(synopsis.summary(results, problems), flush=True)
     print(f'{progress.total} images in {duration(seconds)}; report: {workdir}/report.html')
     return results
 
@@ -159,7 +161,7 @@ def describe(
         'seed': config.seed,
         'about': _about(data, config),
         'reference': 'train' if 'train' in names else 'all splits',
-        'refused': [*_refusals(data, config, len(problems))],
+        'refused': [*_refusals(data, config, len(problems), missing)],
         'problems': {'missing': missing, 'unreadable': len(problems) - missing},
         'classes': counts.by_class(records.labels, names, data.classes),
         'groups': counts.grouping(records.groups, names),
@@ -185,7 +187,7 @@ def _about(data: DataSet, config: Any) -> str:
     return ' '.join(str(text).partition('\n\n')[0].split())
 
 
-def _refusals(data: DataSet, config: Any, unreadable: int) -> Iterator[str]:
+def _refusals(data: DataSet, config: Any, unreadable: int, missing: int) -> Iterator[str]:
     """Why training would not begin, in its words."""
     options = configs.override(config, {'data.batch_size': 1}).data  # of training, not of the data
     for check in (
@@ -196,19 +198,29 @@ def _refusals(data: DataSet, config: Any, unreadable: int) -> Iterator[str]:
             check()
         except ValueError as error:
             yield str(error)
-    if unreadable and config.data.on_error == 'raise':
+    if not unreadable or config.data.on_error != 'raise':
+        return
+    if 2 * unreadable > (total := sum(map(len, data.splits.values()))):
+        yield (  # to leave them out would hide a mistake
+            f'{unreadable} of {total} images cannot be read, {missing} of them are missing: check '
+            "data.root and the names in the table before you leave them out by data.on_error='skip'"
+        )
+    else:
         yield f"{unreadable} images cannot be read; data.on_error='skip' leaves them out"
 
 
 def list_problems(found: Findings, root: str) -> Iterator[Row]:
     """Rows of problems.csv; files in `root` are named from there on."""
-    records, seen = found.records, found.survey
+    records, seen, home = found.records, found.survey, Path(root).resolve()
+    listed = functools.cache(names_in)
     for row in np.flatnonzero(~seen.good):
-        file = '' if records.files is None else str(records.files[row])
-        if root and file and Path(file).is_relative_to(Path(root).resolve()):
-            file = Path(file).relative_to(Path(root).resolve()).as_posix()
+        file, problem = '' if records.files is None else str(records.files[row]), seen.errors[row]
+        if root and file and Path(file).is_relative_to(home):
+            file = Path(file).relative_to(home).as_posix()
+            if seen.missing[row] and (other := other_case(home, file, listed)):
+                problem += f'; there is {other!r}'
         kind = 'missing' if seen.missing[row] else 'unreadable'
-        cells = (str(records.ids[row]), str(found.splits[row]), file, kind, seen.errors[row])
+        cells = (str(records.ids[row]), str(found.splits[row]), file, kind, problem)
         yield dict(zip(PROBLEMS, cells, strict=True))
 
 

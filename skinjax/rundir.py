@@ -7,7 +7,7 @@ once DONE is there.
 import contextlib
 import fcntl
 import platform
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ def done(config: configs.Config, workdir: Path, free: Collection[str] = ()) -> b
     lines = _changes(read_json(path), configs.to_json(config))
     lines = [line for line in lines if line.partition(':')[0] not in free]
     if lines:
+        _check_root(lines, workdir)
         # Configs of two kinds differ in everything.
         shown = [line for line in lines if line.startswith('kind:')] or lines
         raise ValueError(
@@ -60,6 +61,19 @@ def done(config: configs.Config, workdir: Path, free: Collection[str] = ()) -> b
             'choose another --workdir, or delete it'
         )
     return (workdir / 'DONE').exists()
+
+
+def _check_root(lines: Sequence[str], workdir: Path) -> None:
+    """Raise ValueError where the same data are named without their folder, which `workdir` has."""
+    changes = dict(line.split(': ', 1) for line in lines)
+    for name, change in changes.items():
+        before, _, now = change.rpartition(' -> ')
+        same = not {name.removesuffix('root') + 'name', 'kind'} & {*changes}
+        if name.endswith('data.root') and now == "''" and same:
+            raise ValueError(
+                f'{name} is empty, and in the run in {workdir} it is {before}: give it with '
+                f'--config.{name}=FOLDER, or choose another --workdir'
+            )
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -1,17 +1,18 @@
 """What kind 'inspect' prints: one screen."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from skinjax.tables import console_table
 
 _CLASSES = 8  # that fit on a console
 _NAMED = 6  # associations
+_PROBLEMS = 3
 
 
-def summary(results: Mapping[str, Any]) -> str:
-    """What was found, on one screen."""
-    lines = [*_counted(results), *_wrong(results), *_related(results)]
+def summary(results: Mapping[str, Any], problems: Sequence[Mapping[str, str]] = ()) -> str:
+    """What was found, with the first rows of problems.csv, on one screen."""
+    lines = [*_counted(results), *_wrong(results, problems), *_related(results)]
     lines += [f'training refuses it: {text}' for text in results['refused']]
     return '\n'.join(lines)
 
@@ -41,9 +42,12 @@ def _counted(results: Mapping[str, Any]) -> Iterator[str]:
         yield f'masks: {results["masks"]["count"]}, {results["masks"]["empty"]} of them empty'
 
 
-def _wrong(results: Mapping[str, Any]) -> Iterator[str]:
-    problems, found = results['problems'], results['duplicates']
-    yield f'files missing: {problems["missing"]}, unreadable: {problems["unreadable"]}'
+def _wrong(results: Mapping[str, Any], problems: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    counted, found = results['problems'], results['duplicates']
+    line = f'files missing: {counted["missing"]}, unreadable: {counted["unreadable"]}'
+    yield line + ('; all in problems.csv, the first:' if problems else '')
+    for one in problems[:_PROBLEMS]:
+        yield f'  {one["id"]}: {one["problem"]}'
     yield (
         f'pairs of duplicates: {found["file"] + found["pixels"]} equal, {found["near"]} near; '
         f'{found["leaks"]} leak between splits ({found["leaks_between_groups"]} unknown to the '

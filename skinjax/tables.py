@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 NONE = '–'
+LONG = 30  # characters, above which text is broken into lines on a page
 # A number, an interval, a mean with its spread, or nothing.
 _NUMERIC = re.compile(r'|–|-|[-+]?\d[-+\d.,e%±–() ]*( to [-+\d.,e]+)?')
 
@@ -108,9 +109,13 @@ def html_table(header: Sequence[str], rows: Rows, caption: str = '') -> str:
     )
     body = []
     for row in cells:
+        marks = [
+            ' class="long"' if not to_right and len(cell) > LONG else text
+            for cell, to_right, text in zip(row, right, mark, strict=True)
+        ]
         first, *rest = (html.escape(cell) for cell in row)
-        parts = [f'<th scope="row"{mark[0]}>{first}</th>']
-        parts += [f'<td{mark[k]}>{cell}</td>' for k, cell in enumerate(rest, 1)]
+        parts = [f'<th scope="row"{marks[0]}>{first}</th>']
+        parts += [f'<td{marks[k]}>{cell}</td>' for k, cell in enumerate(rest, 1)]
         body.append(f'<tr>{"".join(parts)}</tr>')
     title = f'<caption>{html.escape(caption)}</caption>' if caption else ''
     lines = '\n'.join(body)

@@ -21,9 +21,24 @@ def test_a_typo_names_the_near_miss():
         configs.plugin('objectives', 'clgr', reversl=0.1)
 
 
+@pytest.mark.parametrize(
+    ('field', 'meant'),
+    [
+        ('batch_size', 'data.batch_size'),
+        ('train.batch_size', 'data.batch_size'),
+        ('data.seed', 'seed'),
+        ('trian.epochs', 'train.epochs'),
+        ('epoch.epochs.epochs', 'train.epochs'),
+    ],
+)
+def test_a_field_of_another_section_is_named_first(field, meant):
+    with pytest.raises(ValueError, match=rf"no field '{field}'; did you mean '{meant}'\? known: '"):
+        configs.override(configs.train(), {field: 1})
+
+
 def test_an_unknown_plugin_lists_its_siblings():
     with pytest.raises(
-        ValueError, match=r"; known: 'baseline'.*'double'.*'tabe'.*; did you mean 'clgr'"
+        ValueError, match=r"; did you mean 'clgr'\? known: 'baseline'.*'double'.*'tabe'"
     ):
         configs.find('objectives', 'clg')
 
@@ -149,6 +164,19 @@ def test_the_directory_of_an_older_version_is_no_other_run(tmp_path, made, secti
     path.write_text(json.dumps(values))
     with pytest.raises(ValueError, match=r"data\.name: 'no_longer_there' -> "):
         rundir.done(config, tmp_path)
+
+
+def test_a_forgotten_folder_is_told_before_that_the_config_is_another(tmp_path):
+    config = recipes.unlearning('baseline', 'folder')
+    rundir.claim(configs.override(config, {'data.root': 'photos', 'seed': 3}), tmp_path)
+    with pytest.raises(
+        ValueError, match=r"^data.root is empty.* 'photos': give it with --config.data.root=FOLDER"
+    ):
+        rundir.done(config, tmp_path)
+    with pytest.raises(ValueError, match=r"another config \(data.root: 'photos' -> 'more'; seed"):
+        rundir.done(configs.override(config, {'data.root': 'more'}), tmp_path)
+    with pytest.raises(ValueError, match=r"another config \(data.*name: 'folder' -> 'synthetic'"):
+        rundir.done(recipes.unlearning('baseline'), tmp_path)
 
 
 def test_another_kind_is_told_without_the_fields_of_both(tmp_path):

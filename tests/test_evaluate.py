@@ -192,7 +192,9 @@ def test_tta_and_a_fixed_threshold_on_another_source_by_hand(finished, tmp_path)
     root = write_folder(tmp_path / 'data', size=32)
     fields = {'data.root': str(root), 'data.bias': ('ruler',), 'evaluate.tta': 'on'}
     with pytest.raises(ValueError, match='knows the classes nevus, melanoma, the data have mel'):
-        evaluate.run(again(finished, 'folder', **fields, **{'data.positive': 'nevus'}), tmp_path)
+        evaluate.run(
+            again(finished, 'folder', **fields, **{'data.positive': 'nevus'}), tmp_path / 'o'
+        )
     seen = views(finished, np.stack([tiny_records(24, 2, 32).read(i)['image'] for i in range(24)]))
     want = seen.mean(0)
     # Halfway between two predictions: rounding changes no call.

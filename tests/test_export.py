@@ -137,9 +137,21 @@ def test_a_picture_is_classified_without_skinjax(source, folder, tmp_path):
     line = json.loads(done.stdout)
     want = exported.Model(folder)(picture[None])['probabilities'][0]
     assert np.allclose([line['probabilities'][k] for k in ('nevus', 'melanoma')], want)
+    assert line['positive'] == 'melanoma'
+    assert line['threshold'] == rundir.read_results(source)['threshold']['value']
+    above = line['probabilities']['melanoma'] >= line['threshold']
+    assert line['call'] == ('melanoma' if above else 'nevus')
     failed = call('-B', str(copy / 'predict.py'), str(copy / 'model.json'))
     assert failed.returncode == 1 and 'no readable picture' in failed.stderr
     assert len(failed.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(('words', 'status'), [((), 2), (('-h',), 0), (('--help',), 0)])
+def test_how_a_picture_is_classified_is_told(words, status, capsys):
+    with pytest.raises(SystemExit) as left:
+        exported.main([*words])
+    out, error = capsys.readouterr()
+    assert left.value.code == status and (error if status else out) == exported.USAGE + '\n'
 
 
 @pytest.mark.parametrize('geometry', images.GEOMETRIES)

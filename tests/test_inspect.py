@@ -191,10 +191,11 @@ def test_the_result_does_not_depend_on_threads(planted, work, tmp_path, capsys):
     ]
     assert results == first and not (tmp_path / 'w' / 'skipped.csv').exists()
     out = capsys.readouterr().out
-    assert len(out.splitlines()) < 24
+    assert len(out.splitlines()) < 27 and '\n  test-4: ' not in out
     for text in (
         'folder: 26 images of 2 classes in 4 splits, 24 groups',
-        'files missing: 1, unreadable: 3',
+        'files missing: 1, unreadable: 3; all in problems.csv, the first:\n  train-3: records.csv',
+        '\n  val-2: records.csv row 16: ',
         '2 equal, 1 near; 2 leak between splits (2 unknown to the groups), 2 differ in class',
         'groups in several splits: 2, of which 1 leak',
         'ruler 1.00',
@@ -218,6 +219,23 @@ def test_sources_without_files_or_training_rows(tmp_path):
     assert found['data']['rows'] == {'test': 4} and found['reference'] == 'all splits'
     assert found['refused'] == ["there is no split 'train'; known: 'test'; add it, or divide the "
                                 'training rows with data.folds']  # fmt: skip
+
+
+def test_names_in_another_case_are_told_before_any_advice_to_skip(tmp_path, capsys):
+    root = write_folder(tmp_path / 'data', 4, 32)
+    path = root / 'records.csv'
+    path.write_text(path.read_text().replace('.png', '.PNG'))
+    found = inspect.run(settings({'data.root': str(root), 'data.image_size': 32}), tmp_path / 'w')
+    assert found['problems'] == {'missing': 12, 'unreadable': 0}
+    text = '12 of 12 images cannot be read, 12 of them are missing: check data.root and the names'
+    assert found['refused'][-1].startswith(text)
+    rows = table(tmp_path / 'w' / 'problems.csv')
+    assert len(rows) == 12
+    for row in rows:
+        other = row['file'].replace('.PNG', '.png')
+        assert row['problem'].endswith(f'no such image; there is {other!r}')
+    out = capsys.readouterr().out
+    assert f'\n  {rows[2]["id"]}: {rows[2]["problem"]}\n' in out and text in out
 
 
 def test_folds_and_what_is_refused(planted, tmp_path):

@@ -62,9 +62,13 @@ def test_a_name_has_the_work_directory_of_its_file():
         (['--config=skinjax:clg:isic2017'], 'did you mean clgr?'),
         (
             ['--config=configs/clgr.py', '--config.optimizer.lerning_rate=1'],
-            "the config has no field 'optimizer.lerning_rate'; known: 'clip'",
+            "no field 'optimizer.lerning_rate'; did you mean 'learning_rate'? known: ",
         ),
         (['--config=configs/clgr.py:oracle', '--config.optimizer.lerning_rate=1'], 'learning_rate'),
+        (
+            ['--config=skinjax:clgr', '--config.batch_size=8'],
+            "; did you mean 'data.batch_size'? kn",
+        ),
         (
             ['--config=configs/clgr.py', '--config.data.bias.x=1'],
             "no field 'data.bias.x'; known: none",

@@ -100,6 +100,9 @@ def test_the_three_tables():
     page = tables.html_table(header, rows, 'A & B')
     assert '<caption>A &amp; B</caption>' in page
     assert '<th scope="row">&lt;c&gt;</th><td class="n">–</td>' in page
+    long = tables.html_table(header, [['a', 'b ' * 20], ['c' * 30, '']])
+    assert '<th scope="row">a</th><td class="long">b b' in long
+    assert f'<th scope="row">{"c" * 30}</th><td></td>' in long
     assert tables.console_table(['x', 'y'], []) == 'x  y\n-  -\n'
     with pytest.raises(ValueError, match='1 cells under 2'):
         tables.markdown_table(header, [['a']])

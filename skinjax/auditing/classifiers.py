@@ -105,6 +105,8 @@ def _pictures(trained: Any) -> str:
 
 def _finished(field: str, path: Path) -> dict[str, Any]:
     """results.json of a finished run of classification, which has a threshold."""
+    if not path.is_dir():
+        raise FileNotFoundError(f'{field}: there is no directory {path}')
     results = rundir.read_results(path)
     if 'threshold' not in results:
         raise ValueError(f'{field}: {path} is not finished: run its config to the end')

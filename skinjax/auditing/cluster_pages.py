@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 
 from skinjax import document, figures, panel_figures
-from skinjax.auditing import pages
 from skinjax.auditing.seen import Part, Seen
 from skinjax.data import choosing, images
 from skinjax.discovery.enrichment import SURE
@@ -27,7 +26,7 @@ def sections(
     results: Mapping[str, Any],
     workdir: Path,
 ) -> list[Section]:
-    """The report, and the same tables on the screen.
+    """The report.
 
     Args:
         config: of the audit.
@@ -38,7 +37,6 @@ def sections(
     """
     gaps, listed = _gaps(results['classes']), _clusters(parts, seen, results['enrichment'])
     tables = _enrichment(results)
-    pages.say([gaps, listed, *tables])
     text = (
         'A class whose largest eigengap is much larger than those of the others falls into '
         'clusters more clearly than they do: look at it first.'

@@ -65,17 +65,20 @@ def audit(config: Any, divide: Divide, text: str) -> Audit:
         text: what it does, for the report.
 
     Raises:
-        ValueError: as `check`. Later: a directory that is no finished run of kind 'explain', or
-            no class with enough images.
+        ValueError: as `check`, or a directory that is no finished run of kind 'explain'. Later: no
+            class with enough images.
     """
     check(config)
+    seen = Seen.of(explained.read(config.maps))
 
     def run(workdir: Path) -> tuple[dict[str, Any], list[Section]]:
-        seen = Seen.of(explained.read(config.maps))
         results, sections, parts = examined(config, seen, divide, text, workdir)
         if not parts:
             why = ' '.join(results['remarks'])
             raise ValueError(f'{config.maps} has too few images to cluster: {why}')
+        for remark in results['remarks']:
+            print(remark, flush=True)
+        pages.say([table for section in sections for table in section.tables])
         return results, sections
 
     return run
@@ -194,8 +197,6 @@ def _report(
     listed = [row for part in parts for row in _listed(part, seen, known)]
     write_csv(workdir / 'clusters.csv', listed)
     pages.write(workdir / 'enrichment.csv', rows)
-    for remark in remarks:
-        print(remark, flush=True)
     results = {
         **seen.source,
         'by': config.by,

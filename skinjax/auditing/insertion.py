@@ -16,6 +16,7 @@ from skinjax.editors import insert, overlays
 from skinjax.figures import image_grid, interval_bars
 from skinjax.predictions import Predictions
 
+HEADING = 'Predictions that switch'
 TEXT = (
     'Figures are means over the insertions, sd is between them; largest and least are those of '
     'all. Intervals: 95 %, bootstrap over images (groups undivided), paired; of shares that are 0 '
@@ -87,12 +88,11 @@ def summarised(called: Sequence[Called], first: Classifier, section: Any, path: 
 def section_of(
     found: Sequence[Row], first: Classifier, section: Any, workdir: Path, **options: Any
 ) -> Section:
-    """The section of a report; its tables are printed, too."""
+    """The section of a report."""
     shown = switch_tables.tables(found)
-    pages.say(shown)
     text = f'{_INSERTED.format(section.masks, len(first.records))}\n\n{TEXT}'
     drawn = _figures(found, first.records, section, workdir, **options)
-    return Section('Predictions that switch', text, shown, drawn)
+    return Section(HEADING, text, shown, drawn)
 
 
 def bars(found: Sequence[Row]) -> Mapping[str, Any]:

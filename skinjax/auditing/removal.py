@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from skinjax import document, editing
-from skinjax.auditing import calling, folders, insertion, pages, paired, switch_tables
+from skinjax.auditing import calling, folders, insertion, paired, switch_tables
 from skinjax.auditing.classifiers import Classifier
 from skinjax.auditing.switches import Called
 from skinjax.data import detectors
@@ -22,6 +22,7 @@ from skinjax.document import Figure, Section
 from skinjax.editors import Editor
 from skinjax.figures import interval_bars
 
+HEADING = 'Removal'
 # What editors remove -> names that bias variables have for it. The keys are those of detectors.
 REMOVED = {'hair': ('hair',), 'ruler': ('ruler',), 'ink': ('ink', 'marking')}
 WITH, WITHOUT = 'with', 'without'
@@ -165,11 +166,10 @@ def section_of(block: dict[str, Any], workdir: Path) -> Section:
             f'{name!r} changes {_changed(rows, name)} of the images {part} artefacts.'
             for name in dict.fromkeys(row['artefact'] for row in rows)
         ]
-    pages.say(tables)
     picture = interval_bars(shares, None, 'share of predictions that switch')
     alt = 'Share of predictions that switch after each editor, with and without artefacts'
     figures: list[Figure] = [document.figure(workdir, 'removed', picture, alt)]
-    return Section('Removal', '\n\n'.join([text[0], ' '.join(text[1:])]), tables, figures)
+    return Section(HEADING, '\n\n'.join([text[0], ' '.join(text[1:])]), tables, figures)
 
 
 def _changed(rows: Sequence[Mapping[str, Any]], name: str) -> str:

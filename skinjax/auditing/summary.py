@@ -1,13 +1,17 @@
 """The first section of an audit report: the figures that matter most, and what to do."""
 
+import functools
 import html
 import re
+import shutil
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from skinjax.auditing import finding
 from skinjax.auditing.finding import Finding
 from skinjax.document import Html, Section, Table
+from skinjax.tables import format_value
 
 LABELS = {
     'warning': 'Act on this',
@@ -49,6 +53,24 @@ def section(results: Mapping[str, Any], findings: Sequence[Finding]) -> Section:
     told = [[question, figure, answer] for question, answer, figure in rows(results)]
     table = Table('In short', ['question', 'figure', 'answer'], told)
     return Section('Summary', _TEXT, [table], parts=[part])
+
+
+def text(results: Mapping[str, Any], findings: Sequence[Finding]) -> str:
+    """The same as plain text, as wide as the terminal: figures with their questions, findings."""
+    width = min(shutil.get_terminal_size((100, 24)).columns, 140)
+    told = [(format_value(figure), f'{ask} {answer}') for ask, answer, figure in rows(results)]
+    indent = 2 + max(len(figure) for figure, _ in told)
+    wide = max(width, indent + 30)
+    short = [_fill(said, wide, figure.ljust(indent), ' ' * indent) for figure, said in told]
+    said = [_fill(f'{LABELS[one.severity]}: {one.text}', width, '', '  ') for one in findings]
+    return '\n'.join(['In short', *short, '', *said])
+
+
+def _fill(text: str, width: int, first: str, others: str) -> str:
+    """Lines with these indents; numbers stay with their %, and what can be copied stays whole."""
+    fill = functools.partial(textwrap.fill, break_long_words=False, break_on_hyphens=False)
+    kept = text.replace(' %', '\xa0%')
+    return fill(kept, width, initial_indent=first, subsequent_indent=others).replace('\xa0', ' ')
 
 
 def _code(text: str) -> str:

@@ -65,6 +65,8 @@ _EXAMPLES = (
     'it found; the numbers are probabilities of the positive class, or of the class that was '
     'called where there are more than two. Before and after differ by the edit alone.'
 )
+# Sections whose tables are printed.
+_SAID = (insertion.HEADING, removal.HEADING)
 
 Audit = Callable[[Path], tuple[dict[str, Any], list[Section]]]
 
@@ -73,8 +75,8 @@ def build(config: Any) -> Audit:
     """The audit.
 
     Raises:
-        ValueError: no classifier, or an option out of range. Later: as `classifiers.of_run`, or
-            runs that are not judged on the same images.
+        ValueError: no classifier, or an option out of range; as `classifiers.of_run`, or runs that
+            are not judged on the same images.
         FileNotFoundError: a run, the templates, or a run of kind 'purify' does not exist.
     """
     check(config)
@@ -86,10 +88,13 @@ def build(config: Any) -> Audit:
             'give one classifier (--config.init_from=DIRECTORY) or several '
             '(--config.audit.runs=NAME=DIRECTORY,...)'
         )
+    named = _restored(config, runs)
 
     def audit(workdir: Path) -> tuple[dict[str, Any], list[Section]]:
-        named = _restored(config, runs)
         found, sections = examined(config, named, workdir)
+        # The others are long, and in the report.
+        said = [section for section in sections if section.heading in _SAID]
+        pages.say([table for section in said for table in section.tables])
         facts = {one.name: one.data.describe() for one in named}
         facts = {'seed': config.seed, 'n': len(named[0].records), 'data': facts}
         return facts | found, sections

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from skinjax import config as configs
-from skinjax.auditing import classifiers, generated_images, insertion
+from skinjax.auditing import classifiers, generated_images, insertion, pages
 from skinjax.auditing.folders import named_folders
 from skinjax.data import mixing
 from skinjax.data.records import COMMON, choices
@@ -107,4 +107,6 @@ def _switches(
         'insertion_masks': config.masks,
         'switches': found,
     }
-    return results, insertion.section_of(found, first, config, workdir)
+    section = insertion.section_of(found, first, config, workdir)
+    pages.say(section.tables)
+    return results, section

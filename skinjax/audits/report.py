@@ -17,6 +17,7 @@ One page for people (report.html) and the same as numbers (results.json):
 """
 
 import dataclasses
+import functools
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -41,7 +42,7 @@ from skinjax.auditing.said import Real
 from skinjax.auditing.seen import Flags, known_flags
 from skinjax.audits import counterfactual
 from skinjax.data import choosing
-from skinjax.data.records import choices
+from skinjax.data.records import Records, choices
 from skinjax.document import Section, Table
 from skinjax.engine.writer import jsonable
 from skinjax.predictions import Predictions
@@ -79,18 +80,15 @@ def build(config: Any) -> Audit:
     """The audit of a run.
 
     Raises:
-        ValueError: no run is named, or an option is out of range. Later: as `classifiers.of_run`.
+        ValueError: no run is named, an option is out of range, or as `classifiers.of_run`.
         FileNotFoundError: the run does not exist.
     """
     if not config.init_from:
         raise ValueError('there is nothing to audit: give --config.init_from=DIRECTORY of a run')
     check(config)
-
-    def audit(workdir: Path) -> tuple[dict[str, Any], list[Section]]:
-        name = Path(config.init_from).resolve().name
-        return examined(classifiers.of_run(name, config), config, workdir)
-
-    return audit
+    one = classifiers.of_run(Path(config.init_from).resolve().name, config)
+    flag_split(one, config)
+    return functools.partial(examined, one, config)
 
 
 def check(config: Any) -> None:
@@ -113,7 +111,7 @@ def _edits(config: Any) -> Any:
 
 
 def examined(one: Classifier, config: Any, workdir: Path) -> tuple[dict[str, Any], list[Section]]:
-    """The audit of any classifier: results, and sections of the report.
+    """The audit of any classifier: results, and sections of the report; the first is printed.
 
     Args:
         one: the classifier.
@@ -124,8 +122,7 @@ def examined(one: Classifier, config: Any, workdir: Path) -> tuple[dict[str, Any
         ValueError: no such split.
     """
     _tell('performance')
-    name = flag_split(one, config)
-    whole = classifiers.split_of(one.data, name, 'flag_split')
+    name, whole = flag_split(one, config)
     rows = choosing.by_chance(len(whole), config.n, config.seed)
     flagged = whole.select(rows)
     flags = known_flags(
@@ -152,6 +149,7 @@ def examined(one: Classifier, config: Any, workdir: Path) -> tuple[dict[str, Any
     results = jsonable(results)
     findings = advice.advise(results)
     results['findings'] = [dataclasses.asdict(finding) for finding in findings]
+    print(f'\n{summary.text(results, findings)}\n', flush=True)
     parts = [[summary.section(results, findings)], judged, leaked, [*own, *moved], looked]
     return results, _numbered([*parts, [_facts(one, results)]])
 
@@ -180,12 +178,17 @@ def _tell(what: str) -> None:
     print(f'audit: {what}', flush=True)
 
 
-def flag_split(one: Classifier, config: Any) -> str:
-    """The name of the split whose flags are compared."""
-    return config.flag_split or next(
+def flag_split(one: Classifier, config: Any) -> tuple[str, Records]:
+    """The name of the split whose flags are compared, and its real images.
+
+    Raises:
+        ValueError: there is no such split, or it has none.
+    """
+    name = config.flag_split or next(
         (name for name in ('balanced', config.split, 'test', 'plain') if name in one.data.splits),
         list(one.data.splits)[-1],
     )
+    return name, classifiers.split_of(one.data, name, 'flag_split')
 
 
 def _judged(
@@ -197,7 +200,7 @@ def _judged(
     config: Any,
 ) -> dict[str, Any]:
     """Facts of the model, its performance, and whether it is the same where flags differ."""
-    data, name, at = one.data, flag_split(one, config), one.threshold
+    data, name, at = one.data, flag_split(one, config)[0], one.threshold
     classes, whole, codes = data.classes, real[name], flags.codes.items()
     known = {f: {'detected': f in flags.detected, 'known': int((v >= 0).sum())} for f, v in codes}
     return {

@@ -3,8 +3,8 @@
 import contextlib
 import functools
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,8 @@ def resolve(
     Raises:
         ValueError: an empty cell where one is `required`, or a name that leads out of `root`:
             absolute, through `..` or a symbolic link.
-        FileNotFoundError: there is no such file and `must_exist`.
+        FileNotFoundError: there is no such file and `must_exist`; one whose name differs in the
+            case of letters is told.
     """
     home = os.path.realpath(root)
     plain = functools.cache(_plain_files)
@@ -57,7 +58,10 @@ def resolve(
             where = table.cell(row, column)
             raise ValueError(f'{where}: {name!r} leads out of {home}; files must lie inside it')
         if must_exist and not there:
-            raise FileNotFoundError(f'{table.cell(row, column)}: no file {path}')
+            other = other_case(root, name)
+            raise FileNotFoundError(
+                f'{table.cell(row, column)}: no file {path}' + (other and f'; there is {other!r}')
+            )
         paths.append(path)
     return paths
 
@@ -73,6 +77,35 @@ def _plain_files(folder: Path) -> tuple[str, Collection[str]]:
             return real, {e.name for e in entries if e.is_file(follow_symlinks=False)}
     except OSError:  # no such folder, or one that may not be listed
         return real, ()
+
+
+def names_in(folder: Path) -> dict[str, str]:
+    """What is in a folder, by its name and, where that is no other's name, by its small letters."""
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except OSError:
+        return {}
+    return {name.casefold(): name for name in names} | {name: name for name in names}
+
+
+def other_case(
+    root: Path, name: str, listed: Callable[[Path], Mapping[str, str]] = names_in
+) -> str:
+    """The file in `root` that has this name but for the case of letters; '' if there is none.
+
+    Args:
+        root: folder that `name` starts from.
+        name: of a missing file, as a table has it.
+        listed: `names_in`, cached by who asks for many.
+    """
+    found = Path(root)
+    for part in PurePosixPath(name).parts:
+        names = listed(found)
+        there = names.get(part) or names.get(part.casefold())
+        if there is None:
+            return ''
+        found /= there
+    return found.relative_to(root).as_posix() if found.is_file() else ''
 
 
 def records_from_table(

@@ -219,9 +219,12 @@ def concatenate(parts: Sequence[Records]) -> Records:
     )
 
 
-def choices(name: str, known: Iterable[str]) -> str:
-    """The end of an error message about an unknown `name`: the known ones and the nearest."""
+def choices(name: str, known: Iterable[str], meant: str = '') -> str:
+    """The end of an error message about an unknown `name`.
+
+    First comes what may be `meant`, by default the nearest of the `known` ones, then all of these.
+    """
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
+    near = [meant] if meant else difflib.get_close_matches(name, known, n=1)
     listed = ', '.join(repr(other) for other in known) or 'none'
-    return f'known: {listed}' + (f'; did you mean {near[0]!r}?' if near else '')
+    return (f'did you mean {near[0]!r}? ' if near else '') + f'known: {listed}'

@@ -14,6 +14,7 @@ from skinjax.engine.mesh import Mesh, is_main
 from skinjax.engine.writer import Progress
 
 DELAY = 10.0  # seconds, after which it is told how far a split is
+_LEAST = 8  # rows of a batch: with fewer than these compilation takes longer than the padding
 
 
 def compile_map(fn: Callable[[Any, dict[str, Any]], dict[str, Any]], mesh: Mesh) -> Callable:
@@ -35,7 +36,8 @@ def map_split(
         run: what `compile_map` returns.
         variables: its first argument.
         config: the data section.
-        batch_size: global; the last batch is padded and its padding rows are dropped.
+        batch_size: global; fewer rows come in a smaller batch. The last batch is padded and its
+            padding rows are dropped.
     """
     parts, done = [], 0
     with Progress(len(records), unit='image', enabled=is_main(), delay=DELAY) as progress:
@@ -60,7 +62,7 @@ def stream_split(
 
     Every process gets the rows of all of them.
     """
-    size = -(-batch_size // len(mesh.devices)) * len(mesh.devices)
+    size = _size(len(records), batch_size, len(mesh.devices))
     whole = Mesh('jit', mesh.devices)
     count = jax.process_count()
     batches = pipeline.split_batches(
@@ -75,3 +77,12 @@ def stream_split(
                     multihost_utils.process_allgather(x).reshape(-1) for x in (index, valid)
                 )
             yield index[valid], {name: np.asarray(value)[valid] for name, value in out.items()}
+
+
+def _size(rows: int, batch_size: int, devices: int) -> int:
+    """Rows of a batch, a multiple of the devices.
+
+    What does not fill one is padded to a power of two: tables of all sizes share few programs.
+    """
+    size = min(batch_size, max(_LEAST, 1 << (rows - 1).bit_length()))
+    return -(-size // devices) * devices

@@ -27,8 +27,10 @@ def texts(results, about):
     return ' '.join(one['text'] for one in results['findings'] if one['about'] == about)
 
 
-def test_a_planted_shortcut_is_found_everywhere(tmp_path):
+def test_a_planted_shortcut_is_found_everywhere(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '90')
     results = audited(tmp_path / 'w')
+    _told(results, capsys.readouterr().out)
     page = (tmp_path / 'w' / 'report.html').read_text(encoding='utf-8')
     headings = re.findall('<h2>(.*?)</h2>', page)
     assert [heading.split()[0] for heading in headings[:5]] == ['1', '2.1', '2.2', '2.3', '3']
@@ -47,6 +49,19 @@ def test_a_planted_shortcut_is_found_everywhere(tmp_path):
     sure = [row for row in results['clusters']['enrichment'] if row['q'] < 1e-3]
     assert {row['inside']['value'] for row in sure if row['flag'] == 'ruler'} == {0, 1}
     assert 'ruler “yes”' in texts(results, 'clusters')
+
+
+def _told(results, out):
+    """Figures and findings in words, warnings first; no table is printed."""
+    assert '---' not in out and max(map(len, out.splitlines()[:-1])) <= 90
+    lines = out[out.index('In short\n') :].splitlines()
+    assert lines[1].endswith('How well are diagnoses told apart? (split “test”) AUC')
+    auc = results['splits']['test']['auc']
+    assert lines[1].startswith(f'{auc["value"]:.3f} ({auc["low"]:.3f}–{auc["high"]:.3f})  ')
+    assert lines[-1].startswith('report: ') and lines[-1].endswith('report.html')
+    told = ' '.join(' '.join(lines).split())
+    marks = [told.index(one['text']) for one in results['findings']]
+    assert marks == sorted(marks) and told[: marks[0]].endswith('Act on this: ')
 
 
 def test_a_function_is_audited_anew_each_time(tmp_path):
@@ -146,6 +161,7 @@ def test_refusals(tmp_path):
         ({'counterfactual': {'kinds': ('rule',)}}, "audit.counterfactual.kinds: no 'rule'"),
         ({'splits': ()}, "no field 'splits'"),
         ({'split': 'tests'}, "split is 'tests'.*did you mean 'test'"),
+        ({'flag_split': 'tests'}, "flag_split is 'tests'.*did you mean 'test'"),
         ({'init_from': '/nonexistent'}, 'init_from is of audits of runs'),
         ({'devices': 77}, 'devices is of audits of runs'),
         ({'threads': 0}, 'audit.threads is 0, expected at least 1'),
@@ -190,6 +206,10 @@ def test_of_a_run(tmp_path):
     config = kinds.audit('report', explainer=configs.plugin('explainers', 'gradient_x_input'))
     config = configs.override(config, {f'audit.{name}': value for name, value in quick.items()})
     config = configs.override(config, {'init_from': str(tmp_path / 'run'), 'devices': 1})
+    wrong = configs.override(config, {'audit.split': 'tset'})
+    with pytest.raises(ValueError, match="split is 'tset'"):
+        audit.run(configs.resolve(wrong), tmp_path / 'w')
+    assert not (tmp_path / 'w').exists()
     results = audit.run(configs.resolve(config), tmp_path / 'w')
     assert (results['flag_split'], results['model']) == ('balanced', 'run')
     assert results['clusters']['explainer'] == 'gradient_x_input'

@@ -59,9 +59,11 @@ def rows(path):
 
 
 @pytest.mark.parametrize('name', ['spray', 'gebi'])
-def test_planted_rulers_are_found(name, planted, tmp_path):
+def test_planted_rulers_are_found(name, planted, tmp_path, capsys):
     work = tmp_path / 'w'
     results = audit.run(settings(name, planted, clusters=2), work)
+    out = capsys.readouterr().out
+    assert out.index('Eigengaps\nclass ') < out.index('Clusters\nclass ') < out.index('report: ')
     assert (work / 'DONE').exists() and (work / 'report.html').stat().st_size > 20_000
     assert {'eigenvalues', 'views', 'exemplars_0', 'exemplars_1'} == {
         path.stem for path in (work / 'figures').glob('*.png')
@@ -151,4 +153,5 @@ def test_refusals(run, tmp_path):
         with pytest.raises(ValueError, match=message):
             audit.run(config, tmp_path / 'w')
     with pytest.raises(ValueError, match="kind 'train': give one of kind 'explain'"):
-        audit.run(settings('spray', run.parent / 'run'), tmp_path / 'w2')
+        audit.run(settings('spray', run.parent / 'run'), tmp_path / 'w')
+    assert not (tmp_path / 'w').exists()

@@ -8,7 +8,7 @@ import pytest
 
 from skinjax import audit, kinds, train
 from skinjax import config as configs
-from skinjax.auditing import calling, classifiers
+from skinjax.auditing import calling, classifiers, removal, switch_tables
 from skinjax.audits import counterfactual
 from skinjax.engine.writer import read_json
 from skinjax.predictions import Predictions
@@ -28,10 +28,17 @@ def trained(tmp_path_factory):
     return work
 
 
-def test_a_run_is_audited_with_its_own_data(trained, tmp_path):
+def test_a_run_is_audited_with_its_own_data(trained, tmp_path, capsys):
     config = kinds.audit('counterfactual', **TINY)
     config.init_from = str(trained)
+    wrong = configs.override(config, {'audit.split': 'tset'})
+    with pytest.raises(ValueError, match="split is 'tset'"):
+        audit.run(configs.resolve(wrong), tmp_path / 'w')
+    assert not (tmp_path / 'w').exists()
     found = audit.run(configs.resolve(config), tmp_path / 'w')
+    out = capsys.readouterr().out
+    assert out.index(f'{switch_tables.INSERTED}\n') < out.index(removal.CAPTIONS[removal.WITH])
+    assert 'Strength of the artefact' not in out
     assert (tmp_path / 'w' / 'DONE').exists() and found['n'] == 24
     assert list(found['data']) == ['pooled'] == list(found['thresholds'])
     assert (

@@ -258,6 +258,8 @@ def test_runs_that_do_not_fit_are_refused(runs, tmp_path):
     write_json(half / 'config.json', read_json(runs / 'mixed' / 'config.json'))
     with pytest.raises(ValueError, match=r'half is not finished'):
         classifiers.restore('half', half, config)
+    with pytest.raises(FileNotFoundError, match=r'^config.init_from: there is no directory .*nope'):
+        classifiers.of_run('nope', configs.make({'init_from': str(tmp_path / 'nope')}))
     other = tmp_path / 'other'
     other.mkdir()
     conv = configs.plugin('models', 'tests.objectives.one_conv')

@@ -92,7 +92,7 @@ ROW = 'ISIC_0000002,0.0,0.0,1.0'
             layouts.isic2019,
             META,
             replaced('female', 'femal'),
-            r"Metadata\.csv: row 2, column 'sex': 'femal' is unknown; known: 'female', 'male'; did",
+            r"Metadata\.csv: row 2, column 'sex': 'femal' is unknown; did you mean 'female'\?",
         ),
         (
             layouts.isic2019,

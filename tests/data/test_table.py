@@ -57,7 +57,9 @@ def test_bad_tables(tmp_path, text, encoding, message):
 def test_a_missing_table_and_a_missing_column(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'none\.csv: no such table'):
         read_table(tmp_path / 'none.csv')
-    with pytest.raises(ValueError, match=r"no column 'lable'; did you mean 'label'\? known: 'image', 'label'$"):
+    with pytest.raises(
+        ValueError, match=r"no column 'lable'; did you mean 'label'\? known: 'image', 'label'$"
+    ):
         written(tmp_path, 'image,label\na,1\n').column('lable')
 
 

@@ -109,14 +109,14 @@ def test_errors_of_examples():
 @pytest.mark.parametrize(
     ('fields', 'message'),
     [
-        ({'method': 'color'}, "style.method 'color' is unknown; .* did you mean 'colour'"),
+        ({'method': 'color'}, "style.method 'color' is unknown; did you mean 'colour'"),
         ({'match': 'histogramm'}, "did you mean 'histogram'"),
         ({'lesion': 'move'}, "style.lesion 'move' is unknown"),
         ({'match': 'reinhard'}, 'takes its statistics from photographs: set style.style'),
         ({'method': 'transfer'}, 'takes its style from photographs: set style.style'),
         ({'feather': -1.0}, 'style.feather is -1.0, expected 0 to 64'),
         ({'seed': -1}, 'style.seed must be at least 0'),
-        ({'target': 'VII'}, "style.target: no type 'VII'; .* did you mean 'VI'"),
+        ({'target': 'VII'}, "style.target: no type 'VII'; did you mean 'VI'"),
         ({'target': 'ita=dark'}, "style.target is 'ita=dark': expected an angle of -60 to 75"),
         ({'target': 'ita=90'}, 'expected an angle'),
         ({'target': 'monk=9'}, "'monk=9': expected a tone of 3 to 8, such as monk=7"),

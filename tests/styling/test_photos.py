@@ -66,7 +66,7 @@ def test_what_is_missing_is_named(tmp_path):
         style_photos.load(folder)
     assert [one.id for one in style_photos.load(folder / 'dark.png')] == ['dark']
     write(folder, header='image,license')
-    with pytest.raises(ValueError, match=r"no column 'licence'; .* did you mean 'license'"):
+    with pytest.raises(ValueError, match=r"no column 'licence'; did you mean 'license'"):
         style_photos.load(folder)
 
 

@@ -52,6 +52,16 @@ def test_every_judged_split_has_a_twin_and_is_its_pair(finished):
     assert 'red_circle_in_plain' in page and 'Inserted artefacts' in page
 
 
+def test_the_table_says_why_a_probe_has_no_auc(finished):
+    """No row of these has a ruler."""
+    lines = classified.summary(finished[1], tiny_data()).splitlines()
+    (line,) = (line for line in lines if 'fresh probe' in line)
+    assert line == (
+        "AUC of a fresh probe for 'ruler' on frozen features: linear - (needs two values that "
+        'occur in at least 2 groups each, found groups per value: {0: 24})'
+    )
+
+
 def test_a_finished_run_can_be_asked_about_another_artefact(finished, tmp_path):
     work, _ = finished
     config = configs.override(
