@@ -148,4 +148,4 @@ def test_folders(tmp_path):
     (root / 'records.csv').write_text(text)
     data = functions.folder_data(root, 24, 'records.csv', (), ('ruler',))
     assert [*data.splits] == ['test'] and len(data.splits['test']) == 36
-    assert data.classes == ('melanoma', 'nevus') and [*data.bias] == ['ruler']
+    assert data.classes == ('nevus', 'melanoma') and [*data.bias] == ['ruler']
